@@ -1,0 +1,1 @@
+"""Everything offline: data, features, towers, index, ranker, evaluation, bundle."""

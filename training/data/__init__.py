@@ -1,0 +1,1 @@
+"""Reading, checking, making and splitting data sets."""

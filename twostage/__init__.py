@@ -1,0 +1,1 @@
+"""What every Twostage service shares; free of TensorFlow and faiss."""

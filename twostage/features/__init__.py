@@ -1,0 +1,1 @@
+"""The feature schema and the encoders that training and serving both call."""
