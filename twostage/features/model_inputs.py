@@ -1,0 +1,42 @@
+"""The names under which models read their inputs; training exports by them, serving feeds by them.
+
+The user tower (LiteRT) maps ``history_vectors`` float32[1, 50, D] and ``history_mask`` float32[1, 50] to
+``user_vector`` float32[1, D], L2-normalised, all zeros for an empty history.
+
+A ranker (TensorFlow Serving, signature ``serving_default``) reads any of the names below, lists those it reads in
+the manifest, and answers ``action_scores`` float32[N, A], probabilities in the order of the manifest's actions. The
+user side has a first dimension of 1 and is encoded once; candidates have N.
+"""
+
+HISTORY_VECTORS = "history_vectors"
+USER_VECTOR = "user_vector"
+
+HISTORY_FEATURES = "history_features"
+"""[1, 50, H], rows of the ranker's history table, in that table's dtype (float32 or float16)."""
+HISTORY_MASK = "history_mask"
+"""float32[1, 50], 1 where there is an entry."""
+HISTORY_ACTIONS = "history_actions"
+"""int32[1, 50], 1 + the position in the recorded actions, 0 when unknown or padded."""
+HISTORY_VALUES = "history_values"
+"""float32[1, 50], 0 when missing or padded."""
+HISTORY_AGES_DAYS = "history_ages_days"
+"""float32[1, 50], 0 when unknown or padded."""
+CONTEXT = "context"
+"""float32[1, 6], see twostage.features.context."""
+CANDIDATE_FEATURES = "candidate_features"
+"""[N, C], rows of the ranker's candidate table, in that table's dtype (float32 or float16)."""
+RETRIEVAL_SCORES = "retrieval_scores"
+"""float32[N], user vector · item vector."""
+
+ACTION_SCORES = "action_scores"
+
+RANKER_INPUTS = (
+    HISTORY_FEATURES,
+    HISTORY_MASK,
+    HISTORY_ACTIONS,
+    HISTORY_VALUES,
+    HISTORY_AGES_DAYS,
+    CONTEXT,
+    CANDIDATE_FEATURES,
+    RETRIEVAL_SCORES,
+)
