@@ -1,0 +1,1 @@
+"""The offline-to-online contract: one published generation of everything that serving reads."""

@@ -1,0 +1,183 @@
+"""The manifest: what a generation holds, how it was made and what was measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from twostage.bundle.errors import BundleCorrupt, BundleUnsupported
+from twostage.features.actions import Action, ActionSchema
+
+FORMAT_VERSION = 1
+"""The bundle format that this program writes and reads."""
+
+MANIFEST_NAME = "manifest.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class FileEntry(_Part):
+    """A file's sha256 (hex) and size in bytes."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    byte_count: int = Field(ge=0)
+
+
+class ActionEntry(_Part):
+    """An action as in twostage.features.actions.Action."""
+
+    name: str
+    source: str
+    min_value: float | None = None
+    taste: bool = True
+    weight: float = Field(default=1.0, ge=0)
+
+
+class SchemaEntry(_Part):
+    """A feature schema as in twostage.features.schema.FeatureSchema."""
+
+    title: str
+    text: list[str]
+    categorical: list[str] = []
+    numeric: list[str] = []
+    multi_valued: list[str] = []
+    image: str | None = None
+
+
+class IndexEntry(_Part):
+    """An index and what was measured when it was chosen.
+
+    ``recall`` is the share of the exact ``recall_at`` nearest items found, over held-out user vectors.
+    """
+
+    family: Literal["exact", "ivf"]
+    factory: str
+    file: str
+    probe_count: int | None = None
+    recall: float | None = None
+    recall_at: int | None = None
+    median_ms: float | None = None
+
+
+class TowerEntry(_Part):
+    """A retrieval tower; paths are relative to the generation."""
+
+    dimension: int = Field(gt=0)
+    metric: Literal["inner_product"] = "inner_product"
+    history_length: int = Field(gt=0)
+    item_vectors: str
+    user_tower: str
+    index: IndexEntry
+
+
+class RankerEntry(_Part):
+    """A ranker; paths are relative to the generation, ``model`` is a folder of ``models/`` beside it."""
+
+    model: str
+    signature: str = "serving_default"
+    inputs: list[str]
+    output: str = "action_scores"
+    actions: list[str] = Field(min_length=1)
+    candidate_table: str
+    history_table: str | None = None
+    blend: dict[str, float]
+
+
+class SourceEntry(_Part):
+    """What a generation was trained on."""
+
+    name: str
+    fingerprint: str
+    user_count: int = 0
+    interaction_count: int = 0
+
+
+class Manifest(_Part):
+    """Everything about a generation that is not an array.
+
+    ``files`` are relative to the generation, ``model_files`` to the store. ``checksum`` is the sha256 of the
+    manifest's own canonical JSON without that field.
+    """
+
+    format_version: int = FORMAT_VERSION
+    generation: int = Field(gt=0)
+    created_at: str
+    item_count: int = Field(gt=0)
+    recorded_actions: list[str]
+    actions: list[ActionEntry] = Field(min_length=1)
+    feature_schema: SchemaEntry
+    attributes: dict[str, Literal["values", "number"]]
+    towers: dict[str, TowerEntry] = Field(min_length=1)
+    default_tower: str
+    rankers: dict[str, RankerEntry] = Field(min_length=1)
+    default_ranker: str
+    source: SourceEntry
+    metrics: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    libraries: dict[str, str] = {}
+    files: dict[str, FileEntry] = {}
+    model_files: dict[str, FileEntry] = {}
+    checksum: str = ""
+
+    @property
+    def action_schema(self) -> ActionSchema:
+        """The actions as the feature code reads them."""
+        return ActionSchema(tuple(Action(**entry.model_dump()) for entry in self.actions))
+
+    @property
+    def tower(self) -> TowerEntry:
+        """The default tower."""
+        return self.towers[self.default_tower]
+
+    @property
+    def ranker(self) -> RankerEntry:
+        """The default ranker."""
+        return self.rankers[self.default_ranker]
+
+
+def _checksum(document: dict[str, Any]) -> str:
+    canonical = json.dumps({**document, "checksum": ""}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Writes ``manifest.json`` into ``folder`` and returns it with its checksum."""
+    document = manifest.model_dump(mode="json")
+    document["checksum"] = _checksum(document)
+    (folder / MANIFEST_NAME).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Manifest.model_validate(document)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Reads and checks ``manifest.json`` of a generation's folder.
+
+    Raises:
+        BundleCorrupt: It is absent, no JSON, altered, or lacks a field.
+        BundleUnsupported: It has another format version.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleCorrupt(path, "a manifest", "no file (half-written?)") from None
+    except ValueError as error:
+        raise BundleCorrupt(path, "JSON in UTF-8", str(error)) from error
+    if not isinstance(document, dict):
+        raise BundleCorrupt(path, "a JSON object", type(document).__name__)
+    version = document.get("format_version")
+    if version != FORMAT_VERSION:
+        raise BundleUnsupported(f"{path}: this program reads format version {FORMAT_VERSION}, found {version!r}")
+    if document.get("checksum") != _checksum(document):
+        raise BundleCorrupt(path, f"checksum {document.get('checksum')!s:.12}…", f"{_checksum(document)[:12]}…")
+    try:
+        return Manifest.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleCorrupt(path, f"{where}: {first['msg']}", repr(first["input"])[:80]) from error

@@ -1,0 +1,90 @@
+from twostage.v1 import common_pb2 as _common_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SOURCE_UNSPECIFIED: _ClassVar[Source]
+    SOURCE_USER_VECTOR: _ClassVar[Source]
+    SOURCE_POPULAR: _ClassVar[Source]
+    SOURCE_INTEREST_TAGS: _ClassVar[Source]
+    SOURCE_INCLUDED: _ClassVar[Source]
+SOURCE_UNSPECIFIED: Source
+SOURCE_USER_VECTOR: Source
+SOURCE_POPULAR: Source
+SOURCE_INTEREST_TAGS: Source
+SOURCE_INCLUDED: Source
+
+class Quota(_message.Message):
+    __slots__ = ("source", "max_count")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    MAX_COUNT_FIELD_NUMBER: _ClassVar[int]
+    source: Source
+    max_count: int
+    def __init__(self, source: _Optional[_Union[Source, str]] = ..., max_count: _Optional[int] = ...) -> None: ...
+
+class RetrieveRequest(_message.Message):
+    __slots__ = ("generation", "history", "interest_tags", "filter", "exclude_item_ids", "exclude_rows", "count", "quotas", "include_item_ids", "return_item_ids")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    INTEREST_TAGS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_ROWS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    RETURN_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    history: _common_pb2.History
+    interest_tags: _containers.RepeatedScalarFieldContainer[str]
+    filter: _common_pb2.Filter
+    exclude_item_ids: _containers.RepeatedScalarFieldContainer[str]
+    exclude_rows: _containers.RepeatedScalarFieldContainer[int]
+    count: int
+    quotas: _containers.RepeatedCompositeFieldContainer[Quota]
+    include_item_ids: _containers.RepeatedScalarFieldContainer[str]
+    return_item_ids: bool
+    def __init__(self, generation: _Optional[int] = ..., history: _Optional[_Union[_common_pb2.History, _Mapping]] = ..., interest_tags: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., exclude_rows: _Optional[_Iterable[int]] = ..., count: _Optional[int] = ..., quotas: _Optional[_Iterable[_Union[Quota, _Mapping]]] = ..., include_item_ids: _Optional[_Iterable[str]] = ..., return_item_ids: _Optional[bool] = ...) -> None: ...
+
+class CandidateColumns(_message.Message):
+    __slots__ = ("rows", "scores", "sources", "item_ids")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedScalarFieldContainer[int]
+    scores: _containers.RepeatedScalarFieldContainer[float]
+    sources: _containers.RepeatedScalarFieldContainer[int]
+    item_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, rows: _Optional[_Iterable[int]] = ..., scores: _Optional[_Iterable[float]] = ..., sources: _Optional[_Iterable[int]] = ..., item_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RetrieveResponse(_message.Message):
+    __slots__ = ("generation", "candidates", "history_rows", "shortfall", "timings")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_ROWS_FIELD_NUMBER: _ClassVar[int]
+    SHORTFALL_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    candidates: CandidateColumns
+    history_rows: _containers.RepeatedScalarFieldContainer[int]
+    shortfall: _common_pb2.Shortfall
+    timings: _containers.RepeatedCompositeFieldContainer[_common_pb2.Timing]
+    def __init__(self, generation: _Optional[int] = ..., candidates: _Optional[_Union[CandidateColumns, _Mapping]] = ..., history_rows: _Optional[_Iterable[int]] = ..., shortfall: _Optional[_Union[_common_pb2.Shortfall, _Mapping]] = ..., timings: _Optional[_Iterable[_Union[_common_pb2.Timing, _Mapping]]] = ...) -> None: ...
+
+class RetrievalServiceGetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RetrievalServiceGetStatusResponse(_message.Message):
+    __slots__ = ("status",)
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    status: _common_pb2.ServiceStatus
+    def __init__(self, status: _Optional[_Union[_common_pb2.ServiceStatus, _Mapping]] = ...) -> None: ...
