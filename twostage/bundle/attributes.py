@@ -136,7 +136,7 @@ class Attributes:
         """
         column = self._columns.get(name)
         if column is None:
-            raise InvalidField(field, f"one of {', '.join(self._columns) or 'no attributes'}", repr(name))
+            raise InvalidField(field, f"one of {', '.join(self._columns) or 'no attributes'}", name)
         return column
 
     def describe(self, row: int, names: Sequence[str]) -> dict[str, str]:
@@ -172,7 +172,11 @@ class Attributes:
         column = self.column(condition.attribute, f"{field}.attribute")
         if isinstance(column, ValuesColumn):
             if condition.has_range:
-                raise InvalidField(f"{field}.range", f"any_of or none_of: {condition.attribute} has values", "a range")
+                raise InvalidField(
+                    f"{field}.range",
+                    f"any_of or none_of: {condition.attribute} has values",
+                    (condition.minimum, condition.maximum),
+                )
             mask = np.ones(self._item_count, np.bool_)
             if condition.any_of:
                 mask &= column.has_any(condition.any_of)
@@ -180,11 +184,15 @@ class Attributes:
                 mask &= ~column.has_any(condition.none_of)
             return mask
         if condition.any_of or condition.none_of:
-            raise InvalidField(f"{field}.any_of", f"a range: {condition.attribute} is a number", "values")
+            raise InvalidField(
+                f"{field}.any_of",
+                f"a range: {condition.attribute} is a number",
+                (condition.any_of or condition.none_of)[:3],
+            )
         low = -np.inf if condition.minimum is None else condition.minimum
         high = np.inf if condition.maximum is None else condition.maximum
         if np.isnan(low) or np.isnan(high) or low > high:
-            raise InvalidField(f"{field}.range", "min <= max", f"min {low:g}, max {high:g}")
+            raise InvalidField(f"{field}.range", "min <= max", (low, high))
         if not condition.has_range:
             return np.ones(self._item_count, np.bool_)
         # Comparisons with NaN are false, so items without a number do not pass a range.

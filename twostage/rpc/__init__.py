@@ -1,0 +1,1 @@
+"""What every gRPC server and client of Twostage shares: lifecycle, channels, errors, telemetry, settings."""

@@ -1,0 +1,59 @@
+# One environment, .venv; every target makes what it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := twostage gateway retrieval_service ranking_service model_server training
+STAMP := $(VENV)/.installed
+DATA ?=
+STORE ?= demo-store
+
+# TensorFlow's own start-up notes are not what a person asked for.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export TF_ENABLE_ONEDNN_OPTS ?= 1
+
+.PHONY: help setup demo test check lint types imports proto-check protos bench clean
+
+help:  ## What the targets do
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+setup: $(STAMP)  ## Make the environment in .venv
+
+$(STAMP): pyproject.toml scripts/find-python
+	@set -e; \
+	python=$$(scripts/find-python); \
+	echo "setting up .venv with $$($$python --version), some minutes at the first time"; \
+	$$python -m venv $(VENV); \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: setup  ## Train quickly, serve and recommend: DATA=dir for data of your own, STORE=dir to keep the result
+	@$(BIN)/twostage demo --store '$(STORE)' $(if $(DATA),--data '$(DATA)')
+
+test: setup  ## Run the tests
+	$(BIN)/python -m pytest
+
+check: setup lint types imports proto-check  ## Lint, strict types, import rules, contracts
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports --no-cache
+
+proto-check: setup
+	scripts/check-protos $(BIN)/python
+
+protos: setup  ## Generate twostage/v1 and the model server's descriptors
+	scripts/generate-protos $(BIN)/python .
+	$(BIN)/python -m twostage.tfserving.build_descriptors
+
+bench: setup  ## Measure against the floor: STORE=dir of a trained store
+	$(BIN)/python -m benchmarks --store '$(STORE)'
+
+clean:  ## Remove the environment and what tools left
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

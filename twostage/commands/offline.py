@@ -1,0 +1,43 @@
+"""Commands that the offline room answers: the arguments are handed to ``python -m training`` as they came."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+import click
+
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+
+def _hand_over(command: str, arguments: tuple[str, ...]) -> None:
+    """Replaces this process by training's; its exit code and its answer to Ctrl-C are then ours."""
+    missing = [name for name in ("pyarrow", "tensorflow") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise click.ClickException(
+            f"`twostage {command}` needs the training extra, {' and '.join(missing)} not found: "
+            "pip install 'twostage[training]'"
+        )
+    os.execv(sys.executable, [sys.executable, "-m", "training", command, *arguments])  # noqa: S606 - our own module
+
+
+@click.command(context_settings=_PASSED_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def data(arguments: tuple[str, ...]) -> None:
+    """Get, make or check a data set."""
+    _hand_over("data", arguments)
+
+
+@click.command(context_settings=_PASSED_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def train(arguments: tuple[str, ...]) -> None:
+    """Train, index, evaluate and publish one generation."""
+    _hand_over("train", arguments)
+
+
+@click.command(context_settings=_PASSED_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def evaluate(arguments: tuple[str, ...]) -> None:
+    """Measure a generation offline, stage by stage."""
+    _hand_over("evaluate", arguments)

@@ -1,0 +1,96 @@
+"""``twostage up``: four servers from one store, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from twostage.bundle.store import Store
+from twostage.commands.generations import store_option
+from twostage.processes import ChildFailedError
+from twostage.stack import Ports, Stack
+
+_PORTS = Ports()
+
+
+@click.command()
+@store_option
+@click.option(
+    "--users",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The user store's SQLite file.  [default: users.sqlite in the store]",
+)
+@click.option("--gateway-port", default=_PORTS.gateway, show_default=True)
+@click.option("--retrieval-port", default=_PORTS.retrieval, show_default=True)
+@click.option("--ranking-port", default=_PORTS.ranking, show_default=True)
+@click.option("--model-server-port", default=_PORTS.model_server, show_default=True)
+@click.option("--metrics/--no-metrics", default=True, show_default=True, help="Serve /metrics on 9100, 9101 and 9102.")
+@click.option("--restart/--no-restart", default=True, show_default=True, help="Start a server again when it dies.")
+@click.option("--wait-seconds", default=60.0, show_default=True, help="How long the servers may take to serve.")
+def up(
+    store_path: Path,
+    users: Path | None,
+    gateway_port: int,
+    retrieval_port: int,
+    ranking_port: int,
+    model_server_port: int,
+    metrics: bool,
+    restart: bool,
+    wait_seconds: float,
+) -> None:
+    """Serve a store: model server, retrieval, ranking and gateway, each a process; Ctrl-C stops all."""
+    console = Console(stderr=True, highlight=False)
+    metrics_ports = (_PORTS.gateway_metrics, _PORTS.retrieval_metrics, _PORTS.ranking_metrics) if metrics else (0, 0, 0)
+    stack = Stack(
+        Store(store_path),
+        ports=Ports(gateway_port, retrieval_port, ranking_port, model_server_port, *metrics_ports),
+        users=users or store_path / "users.sqlite",
+        on_line=lambda name, line: console.print(f"[dim]{name:>12}[/dim] {line}", markup=True, soft_wrap=True),
+        say=lambda line: console.print(f"[bold]{line}[/bold]", soft_wrap=True),
+        restart=restart,
+    )
+    stopped = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if not stopped.is_set():
+            console.print(f"{signal.Signals(number).name}: stopping")
+        stopped.set()
+        stack.abandon_start()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    try:
+        stack.import_histories()
+        seconds = stack.start(wait_seconds)
+        if not stopped.is_set():
+            _print_addresses(stack, seconds)
+        while not stopped.wait(0.1):
+            stack.watch()
+    except ChildFailedError as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        stack.stop()
+    console.print("all servers stopped")
+
+
+def _print_addresses(stack: Stack, seconds: dict[str, float]) -> None:
+    ports = stack.ports
+    listening = {
+        "model server": (ports.model_server, 0),
+        "retrieval": (ports.retrieval, ports.retrieval_metrics),
+        "ranking": (ports.ranking, ports.ranking_metrics),
+        "gateway": (ports.gateway, ports.gateway_metrics),
+    }
+    table = Table("server", "address", "metrics", "process", "serving after", title=f"generation {stack.generation}")
+    for child in stack.children:
+        port, metrics_port = listening[child.name]
+        metrics = f"http://127.0.0.1:{metrics_port}/metrics" if metrics_port else ""
+        table.add_row(child.name, f"127.0.0.1:{port}", metrics, str(child.pid), f"{seconds[child.name]:.1f} s")
+    Console().print(table)
+    click.echo(f"Ready. Try: twostage recommend --user ID --address 127.0.0.1:{ports.gateway}")

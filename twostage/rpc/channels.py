@@ -1,0 +1,226 @@
+"""A channel to every replica of a service, and the choice among them.
+
+gRPC's own balancing hides which replica it asks. Ours is chosen in the open, because a caller that hedges, ejects
+outliers or avoids a replica that lags a generation needs to know::
+
+    retrieval = Replicas("dns:///retrieval:50051", RetrievalServiceStub)
+    with retrieval.pick() as replica:
+        response = replica.stub.Retrieve(request, timeout=0.05)
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Collection
+from importlib.resources import files
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+import grpc
+import structlog
+
+from twostage.errors import NotReady
+from twostage.rpc.targets import parse_target
+
+S = TypeVar("S")
+
+# Only UNAVAILABLE is tried again, once, and only while failures stay rare (https://google.aip.dev/194).
+SERVICE_CONFIG = files("twostage.rpc").joinpath("service_config.json").read_text(encoding="utf-8")
+# How long a replica that left the target may take to finish what it was asked, in seconds.
+_RETIREMENT_SECONDS = 30.0
+
+
+def channel_options(max_message_bytes: int, service_config: str | None) -> list[tuple[str, int | str]]:
+    """The options of a channel between our services.
+
+    Args:
+        max_message_bytes: The largest message taken or sent.
+        service_config: gRPC's service config as JSON; None turns retries off.
+    """
+    options: list[tuple[str, int | str]] = [
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        # A replica that restarts is back within seconds; gRPC's defaults wait 1 s to 120 s.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+        # Notices a peer that vanished without a goodbye; servers allow pings every 5 s.
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", 2_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        # Else channels of one process share a connection and its backoff behind our back.
+        ("grpc.use_local_subchannel_pool", 1),
+        # Replicas are reached directly; a proxy from the environment is for the world outside.
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.enable_retries", 1 if service_config is not None else 0),
+    ]
+    if service_config is not None:
+        options.append(("grpc.service_config", service_config))
+    return options
+
+
+class Replica(Generic[S]):
+    """One replica; as a context manager it counts the work it was given.
+
+    Args:
+        address: ``host:port`` or ``unix:/path``.
+        channel: The channel to it.
+        make_stub: Makes its stub.
+
+    Attributes:
+        in_flight_count: Requests begun and not ended.
+        failing: True while its connection is down and gRPC waits before it tries again.
+    """
+
+    def __init__(self, address: str, channel: grpc.Channel, make_stub: Callable[[grpc.Channel], S]) -> None:
+        self.address = address
+        self.channel = channel
+        self.stub = make_stub(channel)
+        self.in_flight_count = 0
+        self.failing = False
+        self._lock = threading.Lock()
+        channel.subscribe(self._on_connectivity, try_to_connect=True)
+
+    def begin(self) -> None:
+        """Counts a request in; for calls that end elsewhere than they begin. Pair it with `end`."""
+        with self._lock:
+            self.in_flight_count += 1
+
+    def end(self) -> None:
+        """Counts a request out."""
+        with self._lock:
+            self.in_flight_count -= 1
+
+    def __enter__(self) -> Self:
+        self.begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def _on_connectivity(self, state: grpc.ChannelConnectivity) -> None:
+        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+            self.failing = True
+        elif state is grpc.ChannelConnectivity.READY:
+            # Not at CONNECTING: a replica that is down alternates between the two.
+            self.failing = False
+
+
+class Replicas(Generic[S]):
+    """The replicas of one service.
+
+    Args:
+        target: See `Target`.
+        make_stub: The generated stub class, or any function of a channel.
+        max_message_bytes: The largest message taken or sent; 16 MiB by default.
+        service_config: gRPC's service config; retries of UNAVAILABLE with a budget by default, None for no retries.
+        resolve_seconds: How often a ``dns:///`` name is looked up again; 3 by default.
+
+    Raises:
+        ValueError: The target is malformed.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        make_stub: Callable[[grpc.Channel], S],
+        *,
+        max_message_bytes: int = 16 * 2**20,
+        service_config: str | None = SERVICE_CONFIG,
+        resolve_seconds: float = 3.0,
+    ) -> None:
+        self._target = parse_target(target)
+        self._make_stub = make_stub
+        self._options = channel_options(max_message_bytes, service_config)
+        self._replicas: tuple[Replica[S], ...] = ()
+        self._turns = itertools.count()
+        self._closed = threading.Event()
+        self._changing = threading.Lock()
+        self._resolved = True
+        self.refresh()
+        if self._target.changes:
+            threading.Thread(
+                target=self._keep_fresh, args=(resolve_seconds,), name=f"resolve {target}", daemon=True
+            ).start()
+
+    @property
+    def target(self) -> str:
+        """The target as given."""
+        return self._target.text
+
+    def all(self) -> tuple[Replica[S], ...]:
+        """Every replica, by address; empty while a name cannot be resolved."""
+        return self._replicas
+
+    def pick(self, exclude: Collection[Replica[S]] = ()) -> Replica[S]:
+        """Chooses the replica with the least work in flight, in turn among equals.
+
+        Those whose connection is down are asked only when there is no other.
+
+        Args:
+            exclude: Replicas that will not do, e.g. because they were asked already; none by default.
+
+        Raises:
+            NotReady: There is none.
+        """
+        present = [replica for replica in self._replicas if replica not in exclude] if exclude else self._replicas
+        usable = [replica for replica in present if not replica.failing] or present
+        if not usable:
+            raise NotReady(f"no replica at {self.target}")
+        first = next(self._turns) % len(usable)
+        best = usable[first]
+        for turn in range(first + 1, first + len(usable)):
+            candidate = usable[turn % len(usable)]
+            if candidate.in_flight_count < best.in_flight_count:
+                best = candidate
+        return best
+
+    def refresh(self) -> None:
+        """Looks the target up and opens and retires channels accordingly; a failed look-up changes nothing."""
+        try:
+            addresses = self._target.addresses()
+        except OSError as error:
+            if self._resolved:
+                structlog.get_logger().warning("cannot resolve", target=self.target, error=str(error))
+            self._resolved = False
+            return
+        self._resolved = True
+        with self._changing:
+            if self._closed.is_set():
+                return
+            known = {replica.address: replica for replica in self._replicas}
+            self._replicas = tuple(
+                known.pop(address) if address in known else self._open(address) for address in addresses
+            )
+        for replica in known.values():
+            # Calls in flight end first: closing a channel cancels them.
+            timer = threading.Timer(_RETIREMENT_SECONDS, replica.channel.close)
+            timer.daemon = True
+            timer.start()
+
+    def _open(self, address: str) -> Replica[S]:
+        return Replica(address, grpc.insecure_channel(address, options=self._options), self._make_stub)
+
+    def _keep_fresh(self, seconds: float) -> None:
+        while not self._closed.wait(seconds):
+            self.refresh()
+
+    def close(self) -> None:
+        """Closes every channel; calls in flight are cancelled."""
+        with self._changing:
+            self._closed.set()
+            replicas, self._replicas = self._replicas, ()
+        for replica in replicas:
+            replica.channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

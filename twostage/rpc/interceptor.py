@@ -1,0 +1,141 @@
+"""The one interceptor of every server: errors to status codes, metrics, and one log event per request.
+
+It runs on every call, so it is built to cost little: labels are resolved once per method, facts are collected in a
+plain dict, and an event is rendered only for requests that failed or were slow (or for all, when asked to).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from twostage.errors import DeadlineSpent, NotReady
+from twostage.rpc import request_event
+from twostage.rpc.errors import status_code, to_status
+from twostage.rpc.metrics import ServerMetrics
+from twostage.rpc.request_log import Outcome, RequestLog, RequestLogging
+
+# Infrastructure asks these several times a second; their answers are no requests of ours.
+_PASSED_THROUGH = ("/grpc.health.", "/grpc.reflection.")
+# Whoever asks for the state of a server that still loads should get it.
+_ANSWERED_WHILE_LOADING = "/GetStatus"
+_OK = grpc.StatusCode.OK
+
+
+class ServerInterceptor(grpc.ServerInterceptor):
+    """Wraps the unary methods of a server; streams, health and reflection pass through untouched.
+
+    Args:
+        metrics: Counted for every request.
+        logging: Which requests are logged.
+        logger: Where they are logged; structlog's default when unset.
+
+    Attributes:
+        not_ready: Why requests are refused as NOT_READY (GetStatus excepted), or None to serve them.
+        in_flight_count: How many requests are being worked on.
+    """
+
+    def __init__(
+        self,
+        metrics: ServerMetrics,
+        logging: RequestLogging | None = None,
+        logger: FilteringBoundLogger | None = None,
+    ) -> None:
+        self.not_ready: str | None = None
+        self.in_flight_count = 0
+        self._lock = threading.Lock()
+        self._metrics = metrics
+        metrics.in_flight.set_function(lambda: self.in_flight_count)
+        self._log = RequestLog(logging or RequestLogging(), logger if logger is not None else structlog.get_logger())
+        self._wrapped: dict[str, tuple[object, Any]] = {}
+
+    def intercept_service(
+        self, continuation: Callable[[Any], Any], handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        """Finds the method's handler and returns it wrapped; called by gRPC for every call."""
+        handler = continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        method = handler_call_details.method
+        known = self._wrapped.get(method)
+        if known is not None and known[0] is handler:
+            return known[1]
+        if method.startswith(_PASSED_THROUGH):
+            wrapped = handler
+        else:
+            wrapped = grpc.unary_unary_rpc_method_handler(
+                self._wrap(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            )
+        self._wrapped[method] = (handler, wrapped)
+        return wrapped
+
+    def _wrap(self, method: str, behavior: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        name = method.removeprefix("/")
+        metrics = self._metrics.for_method(name)
+        gated = not method.endswith(_ANSWERED_WHILE_LOADING)
+        clock = time.perf_counter
+
+        # The context is Any because the type stubs lack its method `code`.
+        def call(request: Any, context: Any) -> Any:
+            start = clock()
+            facts, token = request_event.begin()
+            with self._lock:
+                self.in_flight_count += 1
+            code = _OK
+            error: Exception | None = None
+            aborted = False
+            response = None
+            try:
+                if gated and self.not_ready is not None:
+                    raise NotReady(self.not_ready)  # noqa: TRY301 - goes the way of every other domain error
+                if not context.is_active():
+                    # It waited for a thread until its caller gave up; nobody would read the answer.
+                    raise DeadlineSpent("waiting for a worker")  # noqa: TRY301 - as above
+                response = behavior(request, context)
+                code = context.code() or _OK
+                if not context.is_active():
+                    code = _abandoned(context)
+            except Exception as caught:  # noqa: BLE001 - whatever a servicer raises must become a status
+                error = caught
+                aborted = _is_abort(caught, context)
+                code = context.code() if aborted else status_code(caught)
+            finally:
+                seconds = clock() - start
+                with self._lock:
+                    self.in_flight_count -= 1
+                metrics.seconds.observe(seconds)
+                metrics.count(code)
+                request_event.end(token)
+            if self._log.wants(code, seconds):
+                shown = None if aborted else error
+                self._log.write(Outcome(name, code, seconds, facts, shown, _request_id(context)))
+            if error is None:
+                return response
+            if not aborted:
+                context.abort_with_status(to_status(error))
+            raise error
+
+        return call
+
+
+def _is_abort(error: Exception, context: Any) -> bool:
+    """Says whether a servicer ended the call itself: `context.abort` raises a bare Exception after setting a code."""
+    return type(error) is Exception and not error.args and context.code() not in (None, _OK)
+
+
+def _abandoned(context: Any) -> grpc.StatusCode:
+    """Why a finished request has no reader: its deadline passed, or the caller went."""
+    return grpc.StatusCode.DEADLINE_EXCEEDED if context.time_remaining() <= 0 else grpc.StatusCode.CANCELLED
+
+
+def _request_id(context: Any) -> str | None:
+    for key, value in context.invocation_metadata():
+        if key == "x-request-id":
+            return str(value)[:128]
+    return None

@@ -1,0 +1,283 @@
+"""The life of a server: listen ▸ NOT_SERVING ▸ prepare ▸ SERVING ▸ signal ▸ NOT_SERVING ▸ drain ▸ stop ▸ close.
+
+A service builds a `ServiceServer` and hands it to `serve`, which returns the exit code::
+
+    def main(flags) -> int:
+        settings = load_settings(RankingSettings, flags)
+        server = ServiceServer("ranking", ["twostage.v1.RankingService"], register, settings)
+        return serve(server, prepare=load_generation)
+
+Servers are synchronous, a thread to a request: measured at 142 µs of CPU for a call against 232 µs with asyncio.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent import futures
+from types import TracebackType
+from typing import Self
+
+import grpc
+import structlog
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+from structlog.typing import FilteringBoundLogger
+
+from twostage.rpc.address import AddressUnavailable, join_address
+from twostage.rpc.health import Health
+from twostage.rpc.interceptor import ServerInterceptor
+from twostage.rpc.metrics import MetricsEndpoint, ServerMetrics, new_registry
+from twostage.rpc.request_log import RequestLogging
+from twostage.rpc.settings import ServiceSettings
+from twostage.rpc.signals import Interrupted, StopSignals
+
+# How often a draining server looks whether it is done.
+_POLL_SECONDS = 0.02
+# Errors that say nothing without their traceback.
+_DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)
+
+
+class ServiceServer:
+    """A gRPC server with health, reflection, metrics, the error map, and an orderly end.
+
+    In a test: ``with ServiceServer(...) as server: channel = grpc.insecure_channel(server.address)``, which starts it
+    and lets it serve at once.
+
+    Args:
+        service: Its short name, e.g. ``ranking``.
+        service_names: The full names of the gRPC services that `register` adds.
+        register: Adds the servicers to the gRPC server. They may be empty-handed until `prepare` has run; requests
+            that come earlier are refused as NOT_READY, except GetStatus.
+        settings: Addresses, sizes and times.
+        registry: Where metrics are registered; a new one with the process's metrics when unset.
+        logger: Where events are logged; structlog's default when unset.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        service_names: Sequence[str],
+        register: Callable[[grpc.Server], None],
+        settings: ServiceSettings,
+        *,
+        registry: CollectorRegistry | None = None,
+        logger: FilteringBoundLogger | None = None,
+    ) -> None:
+        self.service = service
+        self.settings = settings
+        self.metrics = ServerMetrics(registry if registry is not None else new_registry(), service)
+        self.logger: FilteringBoundLogger = logger or structlog.get_logger(service=service)
+        self.port = 0
+        self._health = Health(service_names)
+        self._interceptor = ServerInterceptor(
+            self.metrics, RequestLogging(settings.log_requests, settings.slow_request_ms / 1e3), self.logger
+        )
+        self._interceptor.not_ready = "loading"
+        self._workers = futures.ThreadPoolExecutor(settings.max_workers, thread_name_prefix="worker")
+        self._server = grpc.server(
+            self._workers,
+            interceptors=[self._interceptor],
+            options=_options(settings),
+            maximum_concurrent_rpcs=settings.max_concurrent_requests,
+        )
+        register(self._server)
+        self._health.add_to(self._server)
+        reflection.enable_server_reflection(
+            (*service_names, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server
+        )
+        self._metrics_endpoint: MetricsEndpoint | None = None
+        self._closers: list[Callable[[], None]] = []
+
+    @property
+    def address(self) -> str:
+        """Where it listens, ``host:port``, with the real port once started."""
+        return join_address(self.settings.host, self.port)
+
+    @property
+    def metrics_address(self) -> str | None:
+        """Where ``/metrics`` is, ``host:port``, or None when it is off."""
+        return self._metrics_endpoint.address if self._metrics_endpoint is not None else None
+
+    @property
+    def in_flight_count(self) -> int:
+        """How many requests are being worked on, those included whose callers have gone."""
+        return self._interceptor.in_flight_count
+
+    def on_close(self, close: Callable[[], None]) -> None:
+        """Registers what is closed after the server has stopped; the last registered is closed first."""
+        self._closers.append(close)
+
+    def start(self) -> None:
+        """Listens and answers health checks, NOT_SERVING.
+
+        Raises:
+            AddressUnavailable: Another process listens on the address.
+        """
+        wanted = join_address(self.settings.host, self.settings.port)
+        try:
+            self.port = int(self._server.add_insecure_port(wanted))
+        except RuntimeError as error:
+            raise AddressUnavailable(
+                wanted, self.service, "another process listens there, or it is not ours"
+            ) from error
+        if self.settings.metrics_port:
+            self._metrics_endpoint = MetricsEndpoint(
+                self.metrics.registry, self.settings.host, self.settings.metrics_port
+            )
+        self._server.start()
+
+    def set_serving(self) -> None:
+        """Says SERVING and takes requests."""
+        self._interceptor.not_ready = None
+        self._health.set_serving(serving=True)
+        self.metrics.ready.set(1)
+
+    def set_not_serving(self) -> None:
+        """Says NOT_SERVING; requests that come all the same are still served, for clients learn of it late."""
+        self._health.set_serving(serving=False)
+        self.metrics.ready.set(0)
+
+    def stop(self, grace_seconds: float | None = None, *, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Refuses new requests, lets those in flight finish, and closes what was registered with `on_close`.
+
+        Args:
+            grace_seconds: How long they may take; those that take longer are cut off. The setting when unset.
+            hurry: Asked again and again; once it says True, the rest is cut off at once.
+        """
+        self.set_not_serving()
+        stopped = self._server.stop(self.settings.grace_seconds if grace_seconds is None else grace_seconds)
+        hurried = False
+        while not stopped.wait(_POLL_SECONDS):
+            if not hurried and hurry():
+                hurried = True
+                self._server.stop(0)
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        self._health.close()
+        if self._metrics_endpoint is not None:
+            self._metrics_endpoint.close()
+            self._metrics_endpoint = None
+        while self._closers:
+            close = self._closers.pop()
+            try:
+                close()
+            except Exception:
+                self.logger.exception("closing failed", closer=getattr(close, "__qualname__", repr(close)))
+
+    def __enter__(self) -> Self:
+        self.start()
+        self.set_serving()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop(grace_seconds=0)
+
+    def announcement(self) -> str:
+        """The line by which a parent process learns that this server serves, and where: one JSON object."""
+        return json.dumps(
+            {
+                "event": "serving",
+                "service": self.service,
+                "address": self.address,
+                "metrics_address": self.metrics_address,
+                "pid": os.getpid(),
+            }
+        )
+
+
+def serve(server: ServiceServer, prepare: Callable[[], None] | None = None) -> int:
+    """Runs a server until SIGTERM or SIGINT; call it in the main thread.
+
+    It listens at once and says NOT_SERVING while `prepare` loads, then SERVING, with one line on standard output
+    (`ServiceServer.announcement`). The first signal lets requests in flight finish within the grace, a second one
+    cuts them off. A signal while loading ends the process without waiting for the load.
+
+    Args:
+        server: Not yet started.
+        prepare: Loads and checks what the service needs; what it raises is why the server does not start.
+
+    Returns:
+        The process's exit code: 0 after a signal, 1 when the server could not start, with one line on standard error
+        that says why. When work is still running that outlived its grace, the process ends here.
+    """
+    with StopSignals() as signals:
+        try:
+            server.start()
+            if prepare is not None:
+                with signals.interrupting():
+                    prepare()
+        except Interrupted:
+            server.logger.info("stopped while loading", signals=signals.received)
+            server.stop(0)
+            return _exit_code(server, 0)
+        except Exception as error:
+            if isinstance(error, _DEFECTS):
+                server.logger.exception("loading failed")
+            complain(server.service, error)
+            server.stop(0)
+            return _exit_code(server, 1)
+        server.set_serving()
+        server.logger.info("serving", address=server.address, metrics_address=server.metrics_address)
+        _announce(server)
+        signals.wait()
+        server.logger.info("stopping", signals=signals.received)
+        server.set_not_serving()
+        # Load balancers look at health now and then; until they did, requests still come and are served.
+        again = signals.wait(server.settings.readiness_seconds)
+        server.stop(0 if again else None, hurry=lambda: signals.wait(0))
+        server.logger.info("stopped")
+        return _exit_code(server, 0)
+
+
+def complain(service: str, error: Exception) -> None:
+    """Writes on one line of standard error why a service does not run."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, _DEFECTS):
+        text = f"{type(error).__name__}: {text}"
+    sys.stderr.write(f"{service}: error: {text}\n")
+    sys.stderr.flush()
+
+
+def _announce(server: ServiceServer) -> None:
+    try:
+        sys.stdout.write(server.announcement() + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # Whoever started us has closed the pipe; that is no reason not to serve.
+        server.logger.warning("nobody reads standard output", error=str(error))
+
+
+def _exit_code(server: ServiceServer, code: int) -> int:
+    if server.in_flight_count:
+        server.logger.warning("cut off requests that outlived their grace", request_count=server.in_flight_count)
+        # Their threads cannot be ended, and a normal exit would wait for them.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
+    options = [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        # Else a second process could share the port, and requests would go to either.
+        ("grpc.so_reuseport", 0),
+        # Finds peers that vanished without a goodbye.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        # Our channels ping every 10 s, idle or not; gRPC takes that for an attack unless it is allowed.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ]
+    if settings.max_connection_age_seconds is not None:
+        options += [
+            ("grpc.max_connection_age_ms", int(settings.max_connection_age_seconds * 1e3)),
+            ("grpc.max_connection_age_grace_ms", int(settings.grace_seconds * 1e3)),
+        ]
+    return options

@@ -1,0 +1,164 @@
+"""Settings of a service: one frozen class, read once, from flags over environment over a YAML file.
+
+A service subclasses `ServiceSettings`, sets its prefix and its own ports, and adds its fields::
+
+    class GatewaySettings(ServiceSettings):
+        model_config = SettingsConfigDict(env_prefix="TWOSTAGE_GATEWAY_")
+        port: Port = 50050
+        metrics_port: Port = 9100
+
+    settings = load_settings(GatewaySettings, {"config": config, "port": port})
+
+The file's path comes from the flag ``--config`` or the variable ``<prefix>CONFIG``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import SettingsError as SourceError
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message is one line that names it, its value and what was expected."""
+
+
+class ServiceSettings(BaseSettings):
+    """What every service can be told.
+
+    Attributes:
+        config: The YAML file these settings were read from, if any.
+        host: The address to listen on; the loopback interface by default, because nothing here is encrypted.
+        port: The gRPC port; 0 lets the system choose a free one.
+        metrics_port: The HTTP port of ``/metrics``; 0 turns it off.
+        max_workers: Threads that run requests; 8 by default. Python runs one at a time, FAISS and sockets do not.
+        max_concurrent_requests: Requests running and waiting beyond which new ones are refused; unbounded when unset.
+        max_message_bytes: The largest message taken or sent; 16 MiB by default.
+        max_connection_age_seconds: Connections older than this are closed gently, so that clients find new replicas;
+            unlimited when unset.
+        readiness_seconds: How long a stopping server still serves after it says NOT_SERVING, for load balancers to
+            notice; 0 by default, right for one machine.
+        grace_seconds: How long requests in flight may take to finish when the server stops; 10 by default.
+        log_level: The least level that is logged.
+        log_format: ``auto`` is readable on a terminal and JSON otherwise.
+        log_requests: ``errors`` logs failed and slow requests, ``all`` every one (about 40 microseconds each).
+        slow_request_ms: Requests that take longer are logged as slow.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="TWOSTAGE_", env_ignore_empty=True, env_nested_delimiter="__"
+    )
+
+    config: Path | None = None
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Port = 0
+    metrics_port: Port = 0
+    max_workers: Annotated[int, Field(ge=1, le=1024)] = 8
+    max_concurrent_requests: Annotated[int, Field(ge=1)] | None = None
+    max_message_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1)] = 16 * 2**20
+    max_connection_age_seconds: Annotated[float, Field(gt=0)] | None = None
+    readiness_seconds: Annotated[float, Field(ge=0, le=600)] = 0.0
+    grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    log_level: LogLevel = "INFO"
+    log_format: Literal["auto", "console", "json"] = "auto"
+    log_requests: Literal["all", "errors"] = "errors"
+    slow_request_ms: Annotated[float, Field(ge=0)] = 250.0
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags over environment over file; no ``.env``, which would make the working directory matter."""
+        del dotenv_settings, file_secret_settings
+        assert isinstance(init_settings, InitSettingsSource)
+        path = _config_path(cls, init_settings.init_kwargs)
+        from_file = InitSettingsSource(settings_cls, init_kwargs=_read_yaml(path) if path is not None else {})
+        return init_settings, env_settings, from_file
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def load_settings(settings_class: type[S], flags: Mapping[str, object] | None = None) -> S:
+    """Reads the settings of a service.
+
+    Args:
+        settings_class: The service's class.
+        flags: Values given on the command line by field name; None stands for a flag that was not given.
+
+    Raises:
+        SettingsError: A value is wrong, a key of the file is unknown, or the file cannot be read.
+    """
+    given: dict[str, Any] = {name: value for name, value in (flags or {}).items() if value is not None}
+    try:
+        return settings_class(**given)
+    except ValidationError as error:
+        lines = [_describe(settings_class, given, detail) for detail in error.errors()]
+        raise SettingsError("; ".join(lines)) from error
+    except SourceError as error:
+        # A variable that should hold JSON (a list, a mapping) and does not.
+        raise SettingsError(f"{settings_class.model_config['env_prefix']}*: {error}") from error
+
+
+def _config_path(settings_class: type[ServiceSettings], flags: Mapping[str, Any]) -> Path | None:
+    value = flags.get("config") or os.environ.get(f"{settings_class.model_config['env_prefix']}CONFIG")
+    return Path(value) if value else None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"config: expected a readable YAML file, received {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"config: expected YAML, received {path}: {reason}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise SettingsError(f"config: expected names and values, received {type(content).__name__} in {path}")
+    return content
+
+
+def _describe(settings_class: type[ServiceSettings], flags: Mapping[str, Any], detail: ErrorDetails) -> str:
+    """One line about one wrong value: where it stands, what was expected, what came."""
+    location = [str(part) for part in detail["loc"]]
+    field = location[0] if location else ""
+    variable = f"{settings_class.model_config['env_prefix']}{'__'.join(location)}".upper()
+    if field in flags:
+        name = "--" + field.replace("_", "-")
+    elif variable in os.environ or variable.removesuffix("__" + location[-1].upper()) in os.environ:
+        name = variable
+    elif (path := _config_path(settings_class, flags)) is not None:
+        name = f"{'.'.join(location)} in {path}"
+    else:
+        name = variable
+    if detail["type"] == "extra_forbidden":
+        known = ", ".join(sorted(settings_class.model_fields))
+        return f"{name}: expected one of the settings {known}; received an unknown name"
+    expected = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    if detail["type"] == "missing":
+        return f"{name}: expected a value, received none"
+    annotation = settings_class.model_fields[field].annotation if field in settings_class.model_fields else None
+    received = "a secret" if annotation is SecretStr else repr(detail["input"])
+    return f"{name}: expected {expected}, received {received}"

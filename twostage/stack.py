@@ -1,0 +1,225 @@
+"""The four servers of one store on one machine: how each is started, watched and stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from twostage.bundle.store import Store
+from twostage.processes import ChildFailedError, ServiceProcess, describe_exit
+from twostage.tfserving.client import ModelServerClient
+from twostage.tfserving.errors import ModelServerError
+from twostage.tfserving.model_info import VersionState
+
+RESTART_SECONDS = (0.2, 1.0, 3.0, 10.0)
+"""How long to wait before starting a dead child again: after its first death in a row, its second, and so on."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where each server listens on loopback; metrics ports of 0 serve no metrics."""
+
+    gateway: int = 50050
+    retrieval: int = 50051
+    ranking: int = 50052
+    model_server: int = 8500
+    gateway_metrics: int = 9100
+    retrieval_metrics: int = 9101
+    ranking_metrics: int = 9102
+
+
+def model_config(store: Store, generations: list[int]) -> str:
+    """The model server's configuration, a text ModelServerConfig: the rankers at named versions, never the latest."""
+    models: dict[str, list[int]] = {}
+    for number in generations:
+        for ranker in store.open(number).manifest.rankers.values():
+            models.setdefault(ranker.model, []).append(number)
+    entries = []
+    for model, versions in sorted(models.items()):
+        listed = " ".join(f"versions: {version}" for version in sorted(versions))
+        entries.append(
+            f"  config {{\n    name: {_quoted(model)}\n"
+            f"    base_path: {_quoted(str((store.models_path / model).resolve()))}\n"
+            f'    model_platform: "tensorflow"\n'
+            f"    model_version_policy {{ specific {{ {listed} }} }}\n  }}\n"
+        )
+    return f"model_config_list {{\n{''.join(entries)}}}\n"
+
+
+def _quoted(text: str) -> str:
+    """A string of a text proto, whose escapes JSON's are a part of."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+class Stack:
+    """Model server, retrieval, ranking and gateway of one store, each a process of its own.
+
+    Args:
+        store: The store; its current generation is served.
+        ports: Where to listen.
+        users: The user store's SQLite file.
+        on_line: Called with (name, line) for what the children print.
+        say: Called with a line for a person, e.g. when a child died.
+        restart: True starts a dead child again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        ports: Ports,
+        users: Path,
+        on_line: Callable[[str, str], None],
+        say: Callable[[str], None],
+        restart: bool = True,
+    ) -> None:
+        self.store = store
+        self.ports = ports
+        self.users = users
+        self._on_line = on_line
+        self._say = say
+        self._restart = restart
+        self._stopping = False
+        self._run_folder = tempfile.TemporaryDirectory(prefix="twostage-")
+        self._deaths: dict[str, int] = {}
+        self._restart_at: dict[str, float] = {}
+        self.generation = store.current()
+        self.model_server = self._model_server()
+        self.retrieval = self._python("retrieval_service", "retrieval")
+        self.ranking = self._python("ranking_service", "ranking", "--model-server", f"127.0.0.1:{ports.model_server}")
+        self.gateway = self._python(
+            "gateway",
+            "gateway",
+            *("--retrieval", f"127.0.0.1:{ports.retrieval}"),
+            *("--ranking", f"127.0.0.1:{ports.ranking}"),
+            *("--users", str(users)),
+        )
+
+    @property
+    def children(self) -> tuple[ServiceProcess, ...]:
+        """The servers, those that others need first."""
+        return (self.model_server, self.retrieval, self.ranking, self.gateway)
+
+    def import_histories(self) -> None:
+        """Imports the histories that training wrote into the user store; those imported before are left alone.
+
+        Raises:
+            ChildFailedError: The import failed.
+        """
+        folder = self.store.path / "users" / str(self.generation)
+        if not folder.is_dir():
+            return
+        command = [sys.executable, "-m", "gateway.users.import_histories"]
+        child = ServiceProcess(
+            "users", [*command, "--users", str(self.users), "--histories", str(folder)], on_line=self._on_line
+        )
+        child.start()
+        code = child.wait_stopped(timeout_seconds=3600)
+        if code:
+            raise ChildFailedError(f"the import of known people's histories failed with {describe_exit(code)}")
+
+    def start(self, timeout_seconds: float = 60.0) -> dict[str, float]:
+        """Starts all servers at once and waits until each is SERVING.
+
+        Returns:
+            Seconds from start to SERVING, by name.
+
+        Raises:
+            ChildFailedError: One ended or did not serve in time.
+        """
+        for child in self.children:
+            child.start()
+        seconds: dict[str, float] = {}
+        waiting = list(self.children)
+        deadline = time.monotonic() + timeout_seconds
+        while waiting and not self._stopping:
+            for child in list(waiting):
+                ready = self._model_available if child is self.model_server else child.is_serving
+                if ready():
+                    seconds[child.name] = time.monotonic() - child.started_at
+                    waiting.remove(child)
+                else:
+                    child.check_running(deadline)
+            time.sleep(0.02)
+        return seconds
+
+    def watch(self) -> None:
+        """Looks once after every child: reports the dead, and starts them again when their wait is over."""
+        now = time.monotonic()
+        for child in self.children:
+            code = child.exit_code()
+            if code is None:
+                if self._deaths.get(child.name) and now - child.started_at > 60:
+                    del self._deaths[child.name]  # it lives: the next death is a first one
+                continue
+            if child.name not in self._restart_at:
+                deaths = self._deaths.get(child.name, 0)
+                wait = RESTART_SECONDS[min(deaths, len(RESTART_SECONDS) - 1)]
+                self._deaths[child.name] = deaths + 1
+                self._restart_at[child.name] = now + wait if self._restart else float("inf")
+                then = f"starting it again in {wait:g} s" if self._restart else "the others go on without it"
+                self._say(f"{child.name} died with {describe_exit(code)}; {then}")
+            elif now >= self._restart_at[child.name] and not self._stopping:
+                del self._restart_at[child.name]
+                child.start()
+                self._say(f"{child.name} was started again (process {child.pid})")
+
+    def stop(self) -> None:
+        """Stops all servers, those that others need last."""
+        self._stopping = True
+        for child in reversed(self.children):
+            child.terminate()
+            child.wait_stopped()
+        self._run_folder.cleanup()
+
+    def abandon_start(self) -> None:
+        """Makes a start that waits in another frame, e.g. under a signal handler, return."""
+        self._stopping = True
+
+    def _python(self, module: str, name: str, *arguments: str) -> ServiceProcess:
+        port = getattr(self.ports, name)
+        metrics_port = getattr(self.ports, f"{name}_metrics")
+        return ServiceProcess.python(
+            module,
+            *("--store", str(self.store.path)),
+            *("--port", str(port)),
+            *("--metrics-port", str(metrics_port)),
+            *arguments,
+            name=name,
+            on_line=self._on_line,
+        )
+
+    def _model_server(self) -> ServiceProcess:
+        generations = self.store.generations()
+        held = generations[max(0, generations.index(self.generation) - 1) : generations.index(self.generation) + 1]
+        config = Path(self._run_folder.name) / "models.config"
+        config.write_text(model_config(self.store, held), encoding="utf-8")
+        flags = [
+            f"--port={self.ports.model_server}",
+            f"--model_config_file={config}",
+            # A request is one user's candidates and small: more threads inside it only fight each other.
+            "--tensorflow_intra_op_parallelism=1",
+            # One bad version must neither freeze the others nor be tried for minutes.
+            "--num_load_threads=1",
+            "--num_unload_threads=1",
+            "--max_num_load_retries=0",
+        ]
+        real = shutil.which("tensorflow_model_server")
+        if real:
+            return ServiceProcess("model server", [real, *flags, "--enable_profiler=false"], on_line=self._on_line)
+        return ServiceProcess.python("model_server", *flags, name="model server", on_line=self._on_line)
+
+    def _model_available(self) -> bool:
+        ranker = self.store.open(self.generation).manifest.ranker
+        try:
+            with ModelServerClient(f"127.0.0.1:{self.ports.model_server}") as client:
+                status = client.model_status(ranker.model, self.generation, timeout_seconds=0.5)
+        except ModelServerError:
+            return False
+        return status[self.generation].state is VersionState.AVAILABLE

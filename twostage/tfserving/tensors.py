@@ -1,0 +1,180 @@
+"""NumPy arrays to and from ``TensorProto``, without TensorFlow.
+
+Arrays go out as ``tensor_content``: little-endian bytes in row-major order. A server may answer in either of two forms,
+and both are read: ``tensor_content``, or one typed list (``float_val`` and its kin) in which a list that is too short
+repeats its last value, an empty one stands for zeros, and surplus values are dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twostage.tfserving.errors import TensorError
+from twostage.tfserving.messages import Message, TensorProto, data_type_name
+
+STRING = 7
+
+# TensorFlow's number of each data type that numpy has too, and the list that holds its values.
+_NUMERIC: dict[int, tuple[np.dtype[Any], str]] = {
+    1: (np.dtype("<f4"), "float_val"),
+    2: (np.dtype("<f8"), "double_val"),
+    3: (np.dtype("<i4"), "int_val"),
+    4: (np.dtype("u1"), "int_val"),
+    5: (np.dtype("<i2"), "int_val"),
+    6: (np.dtype("i1"), "int_val"),
+    9: (np.dtype("<i8"), "int64_val"),
+    10: (np.dtype("?"), "bool_val"),
+    17: (np.dtype("<u2"), "int_val"),
+    19: (np.dtype("<f2"), "half_val"),
+    22: (np.dtype("<u4"), "uint32_val"),
+    23: (np.dtype("<u8"), "uint64_val"),
+}
+_NUMBER_OF = {dtype: number for number, (dtype, _) in _NUMERIC.items()}
+_HALF = 19
+_MAX_BYTES = 2**31 - 1
+
+
+def data_type_of(array: NDArray[Any]) -> int:
+    """Gives TensorFlow's number of an array's data type; text and bytes of any length are strings.
+
+    Raises:
+        TensorError: TensorFlow Serving has no such type.
+    """
+    number = _NUMBER_OF.get(array.dtype)
+    if number is not None:
+        return number
+    if array.dtype.kind in "SUO":
+        return STRING
+    number = _NUMBER_OF.get(array.dtype.newbyteorder("<"))
+    if number is None:
+        raise TensorError(
+            f"cannot send an array of {array.dtype}; expected one of "
+            f"{', '.join(sorted(dtype.name for dtype in _NUMBER_OF))}, str or bytes"
+        )
+    return number
+
+
+def content_of(array: NDArray[Any], number: int) -> NDArray[np.uint8]:
+    """Views a numeric array as the bytes of ``tensor_content``; copies only what is not laid out that way.
+
+    Args:
+        array: Any shape.
+        number: Its data type, from ``data_type_of``; not STRING.
+    """
+    laid_out = np.ascontiguousarray(array, dtype=_NUMERIC[number][0])
+    return laid_out.reshape(-1).view(np.uint8)
+
+
+def string_values(array: NDArray[Any]) -> list[bytes]:
+    """Lists the elements of an array of text or bytes in row-major order, text as UTF-8.
+
+    Raises:
+        TensorError: An element is neither.
+    """
+    values: list[bytes] = []
+    for value in array.reshape(-1).tolist():
+        if isinstance(value, str):
+            values.append(value.encode())
+        elif isinstance(value, bytes):
+            values.append(value)
+        else:
+            raise TensorError(f"cannot send {type(value).__name__} in an array of objects; expected str or bytes")
+    return values
+
+
+def encode(array: NDArray[Any]) -> Message:
+    """Makes a ``TensorProto`` of an array.
+
+    Raises:
+        TensorError: The array's type has no tensor form.
+    """
+    number = data_type_of(array)
+    tensor = header(array.shape, number)
+    if number == STRING:
+        tensor.string_val.extend(string_values(array))
+    else:
+        tensor.tensor_content = content_of(array, number).tobytes()
+    return tensor
+
+
+def header(shape: tuple[int, ...], number: int) -> Message:
+    """Makes a ``TensorProto`` that has a data type and a shape, and no values yet."""
+    tensor = TensorProto(dtype=number)
+    add = tensor.tensor_shape.dim.add
+    for size in shape:
+        add(size=size)
+    return tensor
+
+
+def decode(tensor: Message) -> NDArray[Any]:
+    """Makes an array of a ``TensorProto``.
+
+    Returns:
+        An array of the tensor's shape; strings as objects of ``bytes``. It may be read-only.
+
+    Raises:
+        TensorError: The data type is unknown, the shape is not fully known or too large, or ``tensor_content`` has
+            another length than the shape says.
+    """
+    number = tensor.dtype
+    shape = _shape(tensor)
+    if number == STRING:
+        return _decode_strings(tensor, shape)
+    try:
+        dtype, field = _NUMERIC[number]
+    except KeyError:
+        raise TensorError(f"cannot read a tensor of {data_type_name(number)}") from None
+    count = math.prod(shape)
+    if count * dtype.itemsize > _MAX_BYTES:
+        raise TensorError(f"a tensor of shape {list(shape)} takes {count * dtype.itemsize} bytes; at most {_MAX_BYTES}")
+    content = tensor.tensor_content
+    if content:
+        if len(content) != count * dtype.itemsize:
+            raise TensorError(
+                f"tensor_content of shape {list(shape)} and {data_type_name(number)} has {len(content)} bytes; "
+                f"expected {count * dtype.itemsize}"
+            )
+        return np.frombuffer(content, dtype).reshape(shape)
+    return _decode_list(getattr(tensor, field), number, dtype, count).reshape(shape)
+
+
+def _shape(tensor: Message) -> tuple[int, ...]:
+    shape = tensor.tensor_shape
+    sizes = tuple(dim.size for dim in shape.dim)
+    if shape.unknown_rank or any(size < 0 for size in sizes):
+        raise TensorError(
+            f"a tensor's shape must be fully known, got {'unknown rank' if shape.unknown_rank else sizes}"
+        )
+    return sizes
+
+
+def _decode_list(values: Any, number: int, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    given = min(len(values), count)
+    source = np.dtype("<u2") if number == _HALF else dtype
+    if given == count:
+        filled = np.fromiter(values, source, count)
+    else:
+        filled = np.zeros(count, source)
+        if given:
+            filled[:given] = np.fromiter(values, source, given)
+            filled[given:] = filled[given - 1]
+    # Half floats travel as the 16 bits of each, in a list of integers.
+    return filled.view(dtype) if number == _HALF else filled
+
+
+def _decode_strings(tensor: Message, shape: tuple[int, ...]) -> NDArray[Any]:
+    if tensor.tensor_content:
+        raise TensorError("a tensor of DT_STRING carries tensor_content; expected string_val")
+    count = math.prod(shape)
+    # A shape alone must not make this process allocate: each element takes a pointer.
+    if count * 8 > _MAX_BYTES:
+        raise TensorError(f"a tensor of shape {list(shape)} holds too many strings")
+    given = list(tensor.string_val[:count])
+    given += [given[-1] if given else b""] * (count - len(given))
+    strings = np.empty(count, dtype=object)
+    strings[:] = given
+    return strings.reshape(shape)
