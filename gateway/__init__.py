@@ -1,0 +1,1 @@
+"""The gateway: asks retrieval for candidates, ranking for their order, and answers whatever happens to either."""

@@ -1,0 +1,1 @@
+"""An embedded model server: TensorFlow Serving's protocol and flags on the TensorFlow runtime in Python."""

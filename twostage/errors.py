@@ -22,12 +22,14 @@ as INTERNAL with a fixed message.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 # A status travels in HTTP/2 trailers, which peers bound to 8 KiB; these keep every error well below it.
 _MAX_RECEIVED_CHARS = 80
-_MAX_TEXT_CHARS = 400
+_MAX_FIELD_CHARS = 100
+_MAX_EXPECTED_CHARS = 120
+_MAX_MESSAGE_CHARS = 300
 _MAX_VIOLATIONS = 5
 _MAX_HELD = 16
 
@@ -49,12 +51,12 @@ class TwostageError(Exception):
     private_keys: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, message: str, metadata: Mapping[str, str] | None = None) -> None:
-        super().__init__(_clip(message, _MAX_TEXT_CHARS))
+        super().__init__(_clip(message, _MAX_MESSAGE_CHARS))
         self.metadata: dict[str, str] = dict(metadata or {})
 
     @property
     def message(self) -> str:
-        """One sentence for the caller, at most 400 characters."""
+        """One sentence for the caller, at most 300 characters."""
         return str(self.args[0])
 
     @property
@@ -68,8 +70,8 @@ class Violation:
     """What is wrong with one field.
 
     Args:
-        field: The field's path in the request, e.g. ``filter.conditions[2].any_of``.
-        expected: What would have been right, e.g. ``1 to 200``.
+        field: The field's path in the request, e.g. ``filter.conditions[2].any_of``; clipped to 100 characters.
+        expected: What would have been right, e.g. ``1 to 200``; clipped to 120 characters.
         received: What came; shown with ``repr`` and clipped to 80 characters.
     """
 
@@ -80,7 +82,7 @@ class Violation:
     @property
     def description(self) -> str:
         """Expectation and reception in one phrase."""
-        expected = _clip(self.expected, _MAX_TEXT_CHARS)
+        expected = _clip(self.expected, _MAX_EXPECTED_CHARS)
         # repr of a megabyte costs milliseconds, so cut what can be cut first.
         received = self.received[: _MAX_RECEIVED_CHARS + 1] if isinstance(self.received, str) else self.received
         return f"expected {expected}, received {_clip(repr(received), _MAX_RECEIVED_CHARS)}"
@@ -114,11 +116,14 @@ class InvalidField(TwostageError):
 
     def tell(self, violations: Sequence[Violation]) -> None:
         """Replaces what this error says by these violations, at least one."""
-        self.violations: tuple[Violation, ...] = tuple(violations[:_MAX_VIOLATIONS])
+        self.violations: tuple[Violation, ...] = tuple(
+            replace(violation, field=_clip(violation.field, _MAX_FIELD_CHARS))
+            for violation in violations[:_MAX_VIOLATIONS]
+        )
         texts = [f"{violation.field}: {violation.description}" for violation in self.violations]
         if len(violations) > _MAX_VIOLATIONS:
             texts.append(f"and {len(violations) - _MAX_VIOLATIONS} more")
-        fields = ",".join(_clip(violation.field, _MAX_RECEIVED_CHARS) for violation in self.violations)
+        fields = ",".join(violation.field for violation in self.violations)
         TwostageError.__init__(self, "; ".join(texts), {"fields": fields})
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from twostage.bundle.histories import histories_folder
 from twostage.bundle.store import Store
 from twostage.processes import ChildFailedError, ServiceProcess, describe_exit
 from twostage.tfserving.client import ModelServerClient
@@ -32,6 +35,16 @@ class Ports:
     gateway_metrics: int = 9100
     retrieval_metrics: int = 9101
     ranking_metrics: int = 9102
+
+    @classmethod
+    def free(cls) -> Ports:
+        """Ports that nobody listens on now, without metrics; for a stack beside others."""
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in range(4)]
+            for each in sockets:
+                each.bind(("127.0.0.1", 0))
+            gateway, retrieval, ranking, model_server = (int(each.getsockname()[1]) for each in sockets)
+        return cls(gateway, retrieval, ranking, model_server, 0, 0, 0)
 
 
 def model_config(store: Store, generations: list[int]) -> str:
@@ -112,7 +125,7 @@ class Stack:
         Raises:
             ChildFailedError: The import failed.
         """
-        folder = self.store.path / "users" / str(self.generation)
+        folder = histories_folder(self.store, self.generation)
         if not folder.is_dir():
             return
         command = [sys.executable, "-m", "gateway.users.import_histories"]

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twostage.bundle.arrays import map_array, write_array
-from twostage.bundle.errors import BundleCorrupt
+from twostage.bundle.errors import BundleCorrupt, StoreMissing
+from twostage.bundle.store import Store
 from twostage.bundle.strings import StringColumn
 
 
@@ -99,3 +101,21 @@ def read_histories(folder: Path) -> Iterator[UserHistory]:
             values=values[span].tolist(),
             times=times[span].tolist(),
         )
+
+
+def histories_folder(store: Store, generation: int) -> Path:
+    """Where training writes the histories that belong to a generation."""
+    return store.path / "users" / str(generation)
+
+
+def known_people(store: Store, *, limit: int, least_count: int = 1) -> list[UserHistory]:
+    """The first ``limit`` people of the current generation's histories with at least ``least_count`` entries.
+
+    Raises:
+        StoreMissing: The store carries no histories.
+    """
+    folder = histories_folder(store, store.current())
+    if not folder.is_dir():
+        raise StoreMissing(f"{folder}: no histories; `twostage train` writes them")
+    people = (person for person in read_histories(folder) if len(person.item_ids) >= least_count)
+    return list(islice(people, limit))

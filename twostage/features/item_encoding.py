@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ class EncodingConfig:
     """Sizes of an item encoding.
 
     Args:
-        sequence_length: Words of an item that the text tower reads in order.
+        sequence_length: Words of an item that the text tower reads in order at most; a fitted encoder reads fewer
+            when hardly any item has so many.
         bag_length: Tokens of one column that its bag holds.
         min_word_count: In how many items a word must occur to have an id of its own.
         max_word_count: How many words have ids of their own at most.
@@ -30,7 +31,7 @@ class EncodingConfig:
         bucket_count: How many ids unknown tokens share, in each vocabulary.
     """
 
-    sequence_length: int = 32
+    sequence_length: int = 24
     bag_length: int = 16
     min_word_count: int = 2
     max_word_count: int = 30_000
@@ -131,9 +132,11 @@ class ItemEncoder:
         image_size = 0
         if schema.image is not None:
             image_size = next((len(image) for image in columns[schema.image] if image is not None), 0)
+        lengths = [len(sequence) for sequence in sequences] or [1]
+        usual = int(np.percentile(lengths, 95)) + 1
         return cls(
             schema=schema,
-            config=config,
+            config=replace(config, sequence_length=max(1, min(config.sequence_length, usual))),
             words=Vocabulary.fit(
                 sequences,
                 min_count=config.min_word_count,

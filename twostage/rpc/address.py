@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 
 class AddressUnavailable(Exception):
     """An address cannot be listened on, mostly because another process does.
@@ -15,6 +17,33 @@ class AddressUnavailable(Exception):
     def __init__(self, address: str, purpose: str, why: str) -> None:
         super().__init__(f"cannot listen on {address} for {purpose}: {why}")
         self.address = address
+
+
+def require_free(host: str, port: int, purpose: str) -> None:
+    """Makes sure that an address can be listened on, in the system's own words when it cannot.
+
+    gRPC says only that it failed, and logs lines of its own about it. Between this check and the real listening the
+    address may still be taken; then gRPC's failure is what is told.
+
+    Args:
+        host: A name or an address of this machine.
+        port: 0 to 65535; 0 is always free.
+        purpose: What is going to listen there.
+
+    Raises:
+        AddressUnavailable: It cannot.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As servers do: connections of a process that has just ended do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        raise AddressUnavailable(join_address(host, port), purpose, error.strerror or str(error)) from error
 
 
 def join_address(host: str, port: int) -> str:

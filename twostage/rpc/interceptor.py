@@ -15,7 +15,7 @@ import grpc
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from twostage.errors import DeadlineSpent, NotReady
+from twostage.errors import NotReady
 from twostage.rpc import request_event
 from twostage.rpc.errors import status_code, to_status
 from twostage.rpc.metrics import ServerMetrics
@@ -94,9 +94,6 @@ class ServerInterceptor(grpc.ServerInterceptor):
             try:
                 if gated and self.not_ready is not None:
                     raise NotReady(self.not_ready)  # noqa: TRY301 - goes the way of every other domain error
-                if not context.is_active():
-                    # It waited for a thread until its caller gave up; nobody would read the answer.
-                    raise DeadlineSpent("waiting for a worker")  # noqa: TRY301 - as above
                 response = behavior(request, context)
                 code = context.code() or _OK
                 if not context.is_active():

@@ -11,7 +11,7 @@ import grpc
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 from prometheus_client import start_http_server as start_prometheus
 
-from twostage.rpc.address import AddressUnavailable, join_address
+from twostage.rpc.address import AddressUnavailable, join_address, require_free
 
 # From half a millisecond, which one hop takes idle, to the ten seconds after which nobody waits.
 _SECONDS_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -109,6 +109,7 @@ class MetricsEndpoint:
     """
 
     def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
+        require_free(host, port, "metrics")
         try:
             server, thread = start_prometheus(port, addr=host, registry=registry)
         except OSError as error:

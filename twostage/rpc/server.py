@@ -26,7 +26,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 from structlog.typing import FilteringBoundLogger
 
-from twostage.rpc.address import AddressUnavailable, join_address
+from twostage.rpc.address import AddressUnavailable, join_address, require_free
 from twostage.rpc.health import Health
 from twostage.rpc.interceptor import ServerInterceptor
 from twostage.rpc.metrics import MetricsEndpoint, ServerMetrics, new_registry
@@ -117,12 +117,11 @@ class ServiceServer:
             AddressUnavailable: Another process listens on the address.
         """
         wanted = join_address(self.settings.host, self.settings.port)
+        require_free(self.settings.host, self.settings.port, self.service)
         try:
             self.port = int(self._server.add_insecure_port(wanted))
         except RuntimeError as error:
-            raise AddressUnavailable(
-                wanted, self.service, "another process listens there, or it is not ours"
-            ) from error
+            raise AddressUnavailable(wanted, self.service, str(error)) from error
         if self.settings.metrics_port:
             self._metrics_endpoint = MetricsEndpoint(
                 self.metrics.registry, self.settings.host, self.settings.metrics_port
@@ -217,8 +216,8 @@ def serve(server: ServiceServer, prepare: Callable[[], None] | None = None) -> i
         except Exception as error:
             if isinstance(error, _DEFECTS):
                 server.logger.exception("loading failed")
-            complain(server.service, error)
             server.stop(0)
+            complain(server.service, error)
             return _exit_code(server, 1)
         server.set_serving()
         server.logger.info("serving", address=server.address, metrics_address=server.metrics_address)

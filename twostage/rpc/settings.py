@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import Field, SecretStr, ValidationError
@@ -160,5 +160,5 @@ def _describe(settings_class: type[ServiceSettings], flags: Mapping[str, Any], d
     if detail["type"] == "missing":
         return f"{name}: expected a value, received none"
     annotation = settings_class.model_fields[field].annotation if field in settings_class.model_fields else None
-    received = "a secret" if annotation is SecretStr else repr(detail["input"])
+    received = "a secret" if SecretStr in (annotation, *get_args(annotation)) else repr(detail["input"])
     return f"{name}: expected {expected}, received {received}"

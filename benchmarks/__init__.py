@@ -1,0 +1,1 @@
+"""How fast, against the floor: FAISS, LiteRT and TensorFlow alone."""

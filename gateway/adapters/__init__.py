@@ -1,0 +1,1 @@
+"""The stages as the pipeline sees them: messages stop here."""

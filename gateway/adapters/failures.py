@@ -1,0 +1,73 @@
+"""From a failed call to what the pipeline does about it."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import grpc
+from google.rpc import error_details_pb2  # type: ignore[import-untyped] # ships no type information
+from grpc_status import rpc_status
+
+from gateway.engine.ladder import StageFailure, StageLate, StageUnavailable, StageWithoutGeneration
+from twostage.errors import GenerationNotLoaded, InvalidField, Violation
+from twostage.rpc.errors import from_rpc_error
+
+
+class _Relayed(Violation):
+    """A violation that a stage described in words of its own."""
+
+    @property
+    def description(self) -> str:
+        return self.expected
+
+
+def raise_failure(stage: str, error: grpc.RpcError, timeout_seconds: float) -> NoReturn:
+    """Raises what a failed call means.
+
+    Args:
+        stage: ``retrieval`` or ``ranking``.
+        error: What the stub raised.
+        timeout_seconds: How long was waited at most.
+
+    Raises:
+        InvalidField: The stage refuses the request, with its own words; the caller is told.
+        StageFailure: Everything else; the request goes a rung lower.
+    """
+    call = _as_call(error)
+    code = call.code() if call is not None else grpc.StatusCode.UNKNOWN
+    if code is grpc.StatusCode.INVALID_ARGUMENT and call is not None:
+        violations = _violations(call)
+        if violations:
+            raise InvalidField.several(violations) from error
+    details = call.details() if call is not None else None
+    raise _stage_failure(stage, code, details or "no reason given", error, timeout_seconds) from error
+
+
+def _as_call(error: object) -> grpc.Call | None:
+    # What stubs raise is both an RpcError and a Call; the type stubs cannot say so.
+    return error if isinstance(error, grpc.Call) else None
+
+
+def _stage_failure(
+    stage: str, code: grpc.StatusCode, details: str, error: grpc.RpcError, timeout_seconds: float
+) -> StageFailure:
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return StageLate(stage, f"no answer within {timeout_seconds * 1000:.0f} ms")
+    known = from_rpc_error(error)
+    if isinstance(known, GenerationNotLoaded):
+        held = ", ".join(map(str, known.held)) or "none"
+        return StageWithoutGeneration(stage, f"generation {known.wanted} is not loaded there, held: {held}")
+    # A transport's reasons are long and name addresses; the first line tells what a caller can use.
+    return StageUnavailable(stage, f"{code.name}: {' '.join(details.split())[:160]}")
+
+
+def _violations(call: grpc.Call) -> list[Violation]:
+    try:
+        status = rpc_status.from_call(call)
+    except ValueError:
+        return []
+    for packed in status.details if status is not None else ():
+        request = error_details_pb2.BadRequest()
+        if packed.Unpack(request):
+            return [_Relayed(found.field, found.description, None) for found in request.field_violations]
+    return []

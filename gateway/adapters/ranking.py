@@ -1,0 +1,91 @@
+"""The ranking service as the pipeline sees it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import grpc
+
+from gateway.adapters.failures import raise_failure
+from gateway.adapters.messages import context_message, diversity_message, history_message, read_timings
+from gateway.adapters.retrieval import CandidateMessage
+from gateway.engine.ladder import StageUnavailable
+from gateway.engine.person import Person
+from gateway.engine.request import RecommendRequest
+from gateway.engine.stages import Ranked, RankedItem
+from twostage.errors import NotReady
+from twostage.rpc.channels import Replicas
+from twostage.v1 import ranking_pb2, ranking_pb2_grpc
+
+STAGE = "ranking"
+
+_NOTHING: Mapping[str, str] = {}
+
+
+class RankingAdapter:
+    """Asks replicas of the ranking service; implements :class:`gateway.engine.stages.Ranking`.
+
+    Args:
+        replicas: Whom to ask.
+    """
+
+    def __init__(self, replicas: Replicas[ranking_pb2_grpc.RankingServiceStub]) -> None:
+        self._replicas = replicas
+
+    def rank(
+        self,
+        request: RecommendRequest,
+        person: Person,
+        candidates: CandidateMessage,
+        *,
+        generation: int,
+        timeout_seconds: float,
+    ) -> Ranked:
+        """Selects the best candidates; see :meth:`Ranking.rank`."""
+        message = ranking_pb2.RankRequest(
+            generation=generation,
+            history=history_message(person.history),
+            context=context_message(request.context),
+            # Copied by the protobuf runtime, column by column; no number passes through Python.
+            candidates=candidates.message,
+            count=request.count,
+            attributes=request.attributes,
+            explain=request.explain,
+            trace=request.trace,
+        )
+        if request.diversity.strength > 0 or request.diversity.caps:
+            message.selection.diversity.CopyFrom(diversity_message(request.diversity))
+        start = time.perf_counter()
+        try:
+            with self._replicas.pick() as replica:
+                response = replica.stub.Rank(message, timeout=timeout_seconds)
+        except grpc.RpcError as error:
+            raise_failure(STAGE, error, timeout_seconds)
+        except NotReady as error:
+            raise StageUnavailable(STAGE, error.why) from error
+        wait_ms = (time.perf_counter() - start) * 1000
+        if response.generation != generation:
+            raise StageUnavailable(
+                STAGE, f"expected an answer of generation {generation}, received {response.generation}"
+            )
+        candidate_count = len(candidates)
+        actions = tuple(response.actions)
+        items = [_ranked_item(item, actions) for item in response.items]
+        if any(not 0 <= item.candidate_index < candidate_count for item in items):
+            raise StageUnavailable(STAGE, "expected items among the candidates, received others")
+        return Ranked(items=items, timings=read_timings(STAGE, response.timings, wait_ms))
+
+
+def _ranked_item(item: ranking_pb2.RankedItem, actions: Sequence[str]) -> RankedItem:
+    return RankedItem(
+        item_id=item.item_id,
+        score=item.score,
+        candidate_index=item.candidate_index,
+        title=item.title,
+        action_scores=dict(zip(actions, item.action_scores, strict=True)),
+        # Reading an empty map or list costs as much as a full one.
+        attributes=dict(item.attributes) if item.attributes else _NOTHING,
+        ranking_rank=item.ranking_rank,
+        reasons=tuple(item.reasons) if item.reasons else (),
+    )

@@ -1,0 +1,58 @@
+"""The ladder: how much of the system answers, and what makes a request go a rung lower.
+
+An answer on a low rung beats an error, and an error beats a lie: every step down carries its reason to the caller.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Rung(Enum):
+    """How much of the system answered, the best first; names as in the contract."""
+
+    FULL = 1
+    """Both stages answered."""
+    RETRIEVAL_ORDER = 3
+    """Ranking was late or down: the candidates in retrieval's order."""
+    POPULAR = 5
+    """Retrieval was late or down: popular items from the gateway's own copy of the catalogue."""
+
+
+class StageFailure(Exception):
+    """A stage did not answer a request; the request goes a rung lower.
+
+    Args:
+        stage: ``retrieval`` or ``ranking``.
+        why: What happened, in a few words.
+    """
+
+    kind = "failed"
+
+    def __init__(self, stage: str, why: str) -> None:
+        super().__init__(f"{stage} {self.kind}: {why}")
+        self.stage = stage
+        self.why = why
+
+    @property
+    def reason(self) -> str:
+        """What the caller is told, e.g. ``ranking late: no answer within 420 ms``."""
+        return str(self.args[0])
+
+
+class StageUnavailable(StageFailure):
+    """The stage cannot be reached, refuses work, or broke while it worked."""
+
+    kind = "unavailable"
+
+
+class StageLate(StageFailure):
+    """The stage did not answer in its time, or there was too little time left to ask it."""
+
+    kind = "late"
+
+
+class StageWithoutGeneration(StageFailure):
+    """The stage does not hold the generation that the gateway answers from."""
+
+    kind = "unavailable"

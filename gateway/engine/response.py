@@ -1,0 +1,104 @@
+"""What a caller gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from gateway.engine.ladder import Rung
+
+
+class ShortfallReason(Enum):
+    """Why a list is shorter than asked for; names as in the contract."""
+
+    UNSPECIFIED = 0
+    CATALOGUE_TOO_SMALL = 1
+    EXCLUDED = 2
+    SELECTION_POLICY = 3
+    TOO_FEW_CANDIDATES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """How many items are missing, at least 1, and why."""
+
+    missing_count: int
+    reason: ShortfallReason
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long one step took.
+
+    Args:
+        stage: The step.
+        compute_ms: Milliseconds inside the step's own process.
+        transport_ms: Milliseconds on the way there and back; 0 for a step that is no call.
+    """
+
+    stage: str
+    compute_ms: float
+    transport_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How each stage moved an item; ranks count from 1, and ``ranking_rank`` is 0 when ranking did not answer."""
+
+    retrieval_score: float = 0.0
+    retrieval_rank: int = 0
+    ranking_rank: int = 0
+    final_rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One recommended item; fields as in the contract.
+
+    Args:
+        item_id: Its id.
+        score: What the list is ordered by, higher is better.
+        title: Its title, empty when unknown.
+        action_scores: The probability of each action, empty when ranking did not answer.
+        attributes: The attributes asked for, as text.
+        sources: The candidate sources that found it.
+        reasons: Why, in words, when asked for.
+        candidate_rank: Its position among the candidates, from 1; 0 when it was no candidate.
+        trace: How each stage moved it, when asked for.
+    """
+
+    item_id: str
+    score: float
+    title: str = ""
+    action_scores: Mapping[str, float] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    sources: Sequence[str] = ()
+    reasons: Sequence[str] = ()
+    candidate_rank: int = 0
+    trace: Trace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendResponse:
+    """An answer: ``len(recommendations) + shortfall.missing_count`` is what was asked for, always.
+
+    Args:
+        request_id: Names this answer.
+        recommendations: Best first.
+        shortfall: None when nothing is missing.
+        generation: The generation of everything that answered.
+        rung: How much of the system answered.
+        rung_reason: What did not answer and why; empty when everything did.
+        timings: Milliseconds by stage.
+        unknown_item_count: How many ids of the history this generation does not know.
+    """
+
+    request_id: str
+    recommendations: Sequence[Recommendation]
+    shortfall: Shortfall | None
+    generation: int
+    rung: Rung
+    rung_reason: str = ""
+    timings: Sequence[Timing] = ()
+    unknown_item_count: int = 0

@@ -1,0 +1,98 @@
+"""RecordEvents: which events are taken and what is said of the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from gateway.bounds import checked_text, checked_time
+from gateway.convert import MAX_ID_BYTES
+from gateway.users.store import NewEvent
+from twostage.bundle.generation import Generation
+from twostage.errors import InvalidField
+from twostage.v1 import gateway_pb2
+
+MAX_EVENT_COUNT = 1_000
+_MAX_NAME_BYTES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An event that is not taken: its position, its id and why."""
+
+    index: int
+    event_id: str
+    reason: str
+
+
+class EventReader:
+    """Checks events one by one against one generation.
+
+    Args:
+        generation: Whose items and actions are known.
+    """
+
+    def __init__(self, generation: Generation) -> None:
+        manifest = generation.manifest
+        self._generation = generation
+        self._actions = dict.fromkeys([*manifest.recorded_actions, *manifest.action_schema.recorded_names])
+
+    def read(
+        self, messages: Sequence[gateway_pb2.Event], now_seconds: Callable[[], float]
+    ) -> tuple[list[NewEvent], list[Rejection]]:
+        """Splits events into those that are taken and those that are not.
+
+        Args:
+            messages: As they came.
+            now_seconds: Unix time, for events that do not say when they happened.
+
+        Raises:
+            InvalidField: There is none, or there are more than 1,000.
+        """
+        if not 1 <= len(messages) <= MAX_EVENT_COUNT:
+            raise InvalidField("events", f"1 to {MAX_EVENT_COUNT} entries", f"{len(messages)} entries")
+        rows = self._generation.ids.rows([message.item_id for message in messages]).tolist()
+        now = int(now_seconds())
+        events: list[NewEvent] = []
+        rejections: list[Rejection] = []
+        for index, (message, row) in enumerate(zip(messages, rows, strict=True)):
+            try:
+                events.append(self._read_event(message, row, now))
+            except InvalidField as error:
+                rejections.append(Rejection(index, message.event_id[:_MAX_NAME_BYTES], error.message))
+        return events, rejections
+
+    def _read_event(self, message: gateway_pb2.Event, row: int, now: int) -> NewEvent:
+        value = message.value if message.HasField("value") else None
+        if value is not None and not math.isfinite(value):
+            raise InvalidField("value", "a finite number", value)
+        item_id = checked_text("item_id", message.item_id, MAX_ID_BYTES, least=1)
+        if row < 0:
+            raise InvalidField("item_id", f"an item of generation {self._generation.number}", item_id)
+        if message.action not in self._actions:
+            raise InvalidField("action", f"one of {_listed(self._actions)}", message.action)
+        return NewEvent(
+            event_id=checked_text("event_id", message.event_id, _MAX_NAME_BYTES, least=1),
+            user_id=checked_text("user_id", message.user_id, MAX_ID_BYTES, least=1),
+            item_id=item_id,
+            action=message.action,
+            value=value,
+            time_seconds=checked_time("time", message.time.seconds) if message.HasField("time") else now,
+            request_id=checked_text("request_id", message.request_id, _MAX_NAME_BYTES),
+        )
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(names)
+
+
+def write_record_response(accepted_count: int, rejections: Iterable[Rejection]) -> gateway_pb2.RecordEventsResponse:
+    """Writes which events were recorded."""
+    return gateway_pb2.RecordEventsResponse(
+        accepted_count=accepted_count,
+        rejected=[
+            gateway_pb2.RejectedEvent(index=each.index, event_id=each.event_id, reason=each.reason)
+            for each in rejections
+        ],
+    )

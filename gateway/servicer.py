@@ -1,0 +1,138 @@
+"""The gateway's methods: messages in, messages out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import grpc
+
+from gateway.adapters.retrieval import CandidateMessage
+from gateway.convert import read_recommend_request, write_recommend_response
+from gateway.engine.budget import Budget, BudgetPolicy
+from gateway.events import EventReader, write_record_response
+from gateway.observer import Observer
+from gateway.pipeline import Pipeline
+from gateway.status import own_status, stage_statuses
+from gateway.users.store import UserStore, UserStoreUnavailable
+from twostage.errors import NotReady
+from twostage.rpc import request_event
+from twostage.rpc.channels import Replicas
+from twostage.rpc.deadlines import remaining_seconds
+from twostage.v1 import gateway_pb2, gateway_pb2_grpc, ranking_pb2, ranking_pb2_grpc, retrieval_pb2, retrieval_pb2_grpc
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long requests may take, in seconds.
+
+    Args:
+        default: What a caller that sets no deadline is taken to wait.
+        longest: Callers who wait longer are answered within this.
+        status: How long a stage may take to tell its status.
+        policy: How a request's time is split.
+    """
+
+    default: float = 1.0
+    longest: float = 2.0
+    status: float = 0.5
+    policy: BudgetPolicy = BudgetPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the methods need of a generation.
+
+    Args:
+        pipeline: Answers Recommend.
+        users: Takes events.
+        events: Checks events.
+    """
+
+    pipeline: Pipeline[CandidateMessage]
+    users: UserStore
+    events: EventReader
+
+
+class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
+    """Answers for people; empty-handed until ``loaded`` is set, and the server refuses requests until then.
+
+    Args:
+        retrieval: The first stage's replicas.
+        ranking: The second stage's.
+        deadlines: How long requests may take.
+        observer: Told of events.
+
+    Attributes:
+        loaded: What requests are answered from.
+    """
+
+    def __init__(
+        self,
+        retrieval: Replicas[retrieval_pb2_grpc.RetrievalServiceStub],
+        ranking: Replicas[ranking_pb2_grpc.RankingServiceStub],
+        deadlines: Deadlines,
+        observer: Observer,
+    ) -> None:
+        self.loaded: Loaded | None = None
+        self._retrieval = retrieval
+        self._ranking = ranking
+        self._deadlines = deadlines
+        self._observer = observer
+
+    def Recommend(  # noqa: N802 - the method's name in the contract
+        self, request: gateway_pb2.RecommendRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.RecommendResponse:
+        """Recommends items to a person."""
+        pipeline = self._require_loaded().pipeline
+        deadlines = self._deadlines
+        # Below the least that the answer itself needs there is no point in starting.
+        seconds = remaining_seconds(
+            context, deadlines.default, least=deadlines.policy.answer_least_seconds, during="before the request began"
+        )
+        budget = Budget(min(seconds, deadlines.longest), deadlines.policy)
+        response = pipeline.recommend(read_recommend_request(request, time.time), budget)
+        request_event.attach(
+            generation=response.generation,
+            request_id=response.request_id,
+            recommendation_count=len(response.recommendations),
+            **{f"{timing.stage}_ms": round(timing.compute_ms, 3) for timing in response.timings},
+        )
+        return write_recommend_response(response)
+
+    def RecordEvents(  # noqa: N802 - the method's name in the contract
+        self, request: gateway_pb2.RecordEventsRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.RecordEventsResponse:
+        """Records what people did."""
+        del context
+        loaded = self._require_loaded()
+        events, rejections = loaded.events.read(request.events, time.time)
+        if events:
+            try:
+                loaded.users.record(events)
+            except UserStoreUnavailable as error:
+                # Events are idempotent, so the caller may simply send them again.
+                raise NotReady("the user store cannot be written, no event was stored") from error
+        self._observer.events_recorded(len(events), len(rejections))
+        return write_record_response(len(events), rejections)
+
+    def GetStatus(  # noqa: N802 - the method's name in the contract
+        self, request: gateway_pb2.RecommendationServiceGetStatusRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.RecommendationServiceGetStatusResponse:
+        """What the gateway and the stages behind it hold."""
+        del request, context
+        timeout = self._deadlines.status
+        retrieval_request = retrieval_pb2.RetrievalServiceGetStatusRequest()
+        ranking_request = ranking_pb2.RankingServiceGetStatusRequest()
+        return gateway_pb2.RecommendationServiceGetStatusResponse(
+            status=own_status(self.loaded.pipeline.generation if self.loaded is not None else None),
+            stages=[
+                *stage_statuses("retrieval", self._retrieval, retrieval_request, timeout),
+                *stage_statuses("ranking", self._ranking, ranking_request, timeout),
+            ],
+        )
+
+    def _require_loaded(self) -> Loaded:
+        if self.loaded is None:
+            raise NotReady("loading")
+        return self.loaded

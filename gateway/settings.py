@@ -1,0 +1,65 @@
+"""What the gateway can be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from gateway.engine.budget import BudgetPolicy
+from gateway.pipeline import MAX_CANDIDATE_COUNT
+from twostage.rpc.settings import Port, ServiceSettings
+from twostage.rpc.targets import parse_target
+
+Milliseconds = Annotated[float, Field(gt=0, le=3_600_000)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class GatewaySettings(ServiceSettings):
+    """The gateway's settings; each is a flag, a variable ``TWOSTAGE_GATEWAY_…`` or a key of the YAML file.
+
+    Attributes:
+        store: The store whose current generation is answered from.
+        users: The SQLite file of the user store, made when it does not exist.
+        retrieval: Where retrieval's replicas are; see `twostage.rpc.targets.Target`.
+        ranking: Where ranking's replicas are.
+        candidate_count: How many candidates retrieval is asked for; never fewer than a request's own count, never
+            more than the catalogue holds.
+        default_deadline_ms: How long a caller that sets no deadline is taken to wait.
+        max_deadline_ms: Callers who wait longer are answered within this all the same, so that a hanging stage does
+            not hold the gateway's threads.
+        ranking_share: The part of a request's time that is kept for ranking while retrieval runs.
+        answer_share: The part that is kept for building the answer and sending it back.
+        status_timeout_ms: How long a stage may take to tell its status.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TWOSTAGE_GATEWAY_")
+
+    port: Port = 50050
+    metrics_port: Port = 9100
+    store: Path
+    users: Path
+    retrieval: str = "127.0.0.1:50051"
+    ranking: str = "127.0.0.1:50052"
+    candidate_count: Annotated[int, Field(ge=1, le=MAX_CANDIDATE_COUNT)] = 500
+    default_deadline_ms: Milliseconds = 1_000.0
+    max_deadline_ms: Milliseconds = 2_000.0
+    ranking_share: Share = 0.5
+    answer_share: Share = 0.05
+    status_timeout_ms: Milliseconds = 500.0
+
+    @field_validator("retrieval", "ranking")
+    @classmethod
+    def _is_target(cls, text: str) -> str:
+        parse_target(text)
+        return text
+
+    def budget_policy(self) -> BudgetPolicy:
+        """How a request's time is split.
+
+        Raises:
+            ValueError: The shares leave nothing for retrieval.
+        """
+        return BudgetPolicy(ranking_share=self.ranking_share, answer_share=self.answer_share)

@@ -1,0 +1,63 @@
+"""The requests that a model brings along, run before it becomes available."""
+
+from __future__ import annotations
+
+import logging
+
+import grpc
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import prediction_log_pb2
+
+from model_server.errors import ServingError, invalid_argument
+from model_server.predict import run_predict
+from model_server.servable import Servable
+
+_LOG = logging.getLogger(__name__)
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+_MAX_RECORDS = 1000
+
+
+def warm_up(servable: Servable) -> int:
+    """Runs the recorded Predict requests against a freshly loaded version; one that fails fails the load.
+
+    Returns:
+        How many records were read.
+
+    Raises:
+        ServingError: DATA_LOSS when the file is no TFRecord file, INVALID_ARGUMENT when there are over 1000 records
+            or one is no PredictionLog, UNIMPLEMENTED for a record of another call than Predict, or the request's error.
+    """
+    path = servable.path / WARMUP_FILE
+    if not path.exists():
+        return 0
+    record_count = 0
+    records = iter(tf.compat.v1.io.tf_record_iterator(str(path)))
+    while True:
+        try:
+            record = next(records)
+        except StopIteration:
+            break
+        except tf.errors.DataLossError as error:
+            raise ServingError(
+                grpc.StatusCode.DATA_LOSS,
+                f"{error.message}. Please verify your warmup data is in TFRecord format.",
+            ) from None
+        record_count += 1
+        if record_count > _MAX_RECORDS:
+            raise invalid_argument(f"Number of warmup records exceeds the maximum ({_MAX_RECORDS}) at {path}")
+        _run(servable, record)
+    _LOG.info("warmed %s with %d records", servable.path, record_count)
+    return record_count
+
+
+def _run(servable: Servable, record: bytes) -> None:
+    try:
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+    except DecodeError:
+        raise invalid_argument(f"Failed to parse warmup record in {servable.path / WARMUP_FILE}") from None
+    kind = log.WhichOneof("log_type")
+    if kind == "predict_log":
+        run_predict(servable, log.predict_log.request, timeout_ms=None, as_content=False)
+    elif kind is not None:
+        raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")

@@ -1,0 +1,65 @@
+"""Who scores candidates: a model server in serving, a model in process in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ranking_service.engine.errors import ModelAnswerInvalid
+
+
+class Scorer(Protocol):
+    """Runs a ranker."""
+
+    def score(
+        self, model: str, version: int, inputs: Mapping[str, NDArray[Any]], timeout_seconds: float
+    ) -> NDArray[Any]:
+        """Scores candidates.
+
+        Args:
+            model: The model's name, a folder of the store's ``models/``.
+            version: The version, which is the generation.
+            inputs: Arrays by the names of twostage.features.model_inputs; N candidates.
+            timeout_seconds: How long it may take, above 0.
+
+        Returns:
+            [N, A], a probability for each action, in the order of the manifest.
+
+        Raises:
+            TwostageError: It cannot be done now; the subclass says why.
+            RankingError: The model does not do what the bundle says.
+        """
+
+
+def checked_answer(
+    answer: NDArray[Any], model: str, version: int, candidate_count: int, action_count: int
+) -> NDArray[np.float32]:
+    """Refuses what no ranking can be made of.
+
+    Args:
+        answer: What a scorer gave.
+        model: The model's name, for the message.
+        version: Its version, for the message.
+        candidate_count: N.
+        action_count: A.
+
+    Returns:
+        float32[N, A], all finite.
+
+    Raises:
+        ModelAnswerInvalid: The shape is another, the type is no number, or a score is NaN or infinite.
+    """
+    wanted = (candidate_count, action_count)
+    if answer.shape != wanted:
+        raise ModelAnswerInvalid(model, version, f"scores of shape {wanted}", f"shape {answer.shape}")
+    if answer.dtype.kind != "f":
+        raise ModelAnswerInvalid(model, version, "floating-point scores", str(answer.dtype))
+    finite = np.isfinite(answer)
+    if not finite.all():
+        candidate, action = np.argwhere(~finite)[0].tolist()
+        received = f"{answer[candidate, action]} for action {action} of candidate {candidate}"
+        raise ModelAnswerInvalid(model, version, "finite scores", received)
+    return np.asarray(answer, np.float32)

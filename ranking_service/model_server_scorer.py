@@ -1,0 +1,84 @@
+"""Scores candidates on a model server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ranking_service.engine.errors import ModelAnswerInvalid
+from twostage.bundle.manifest import RankerEntry
+from twostage.errors import DeadlineSpent, NotReady, Overloaded
+from twostage.tfserving.client import ModelServerClient
+from twostage.tfserving.errors import (
+    ModelNotFound,
+    ModelServerDeadline,
+    ModelServerError,
+    ModelServerOverloaded,
+    ModelServerUnavailable,
+    RequestRejected,
+    ResponseInvalid,
+    SignatureNotFound,
+    TensorError,
+)
+
+# A model server's queue of a few requests is worked off in about this time.
+_RETRY_AFTER_SECONDS = 0.05
+
+
+class ModelServerScorer:
+    """A ``ranking_service.engine.scorer.Scorer`` that asks a model server at the generation's version.
+
+    Args:
+        client: The connection.
+        rankers: The rankers that may be asked; they say which signature and output of a model is meant.
+
+    Raises:
+        ValueError: Two rankers share a model and differ in signature or output.
+    """
+
+    def __init__(self, client: ModelServerClient, rankers: Iterable[RankerEntry]) -> None:
+        self._client = client
+        self._endpoints: dict[str, tuple[str, str]] = {}
+        for entry in rankers:
+            endpoint = (entry.signature, entry.output)
+            if self._endpoints.setdefault(entry.model, endpoint) != endpoint:
+                raise ValueError(f"model {entry.model}: expected one signature and output for all its rankers")
+
+    def score(
+        self, model: str, version: int, inputs: Mapping[str, NDArray[Any]], timeout_seconds: float
+    ) -> NDArray[Any]:
+        """Asks the model server; see the protocol.
+
+        Raises:
+            NotReady: It is not reachable, or does not hold the model at this version.
+            DeadlineSpent: It did not answer in time.
+            Overloaded: Too many calls are in flight, here or there.
+            ModelAnswerInvalid: The model has another signature than the manifest says.
+        """
+        signature, output = self._endpoints[model]
+        try:
+            outputs = self._client.predict(
+                model, version, inputs, timeout_seconds=timeout_seconds, signature=signature, outputs=(output,)
+            )
+        except ModelServerDeadline as error:
+            raise DeadlineSpent("waiting for the model server") from error
+        except ModelServerOverloaded as error:
+            raise Overloaded(_RETRY_AFTER_SECONDS) from error
+        except ModelServerUnavailable as error:
+            raise NotReady(f"model server at {self._client.target} does not answer: {error.message}") from error
+        except ModelNotFound as error:
+            raise NotReady(
+                f"model server at {self._client.target} does not hold model {model} version {version}"
+            ) from error
+        except (RequestRejected, SignatureNotFound, ResponseInvalid, TensorError) as error:
+            expected = f"signature {signature} with inputs {', '.join(inputs)} and output {output}"
+            raise ModelAnswerInvalid(model, version, expected, str(error)) from error
+        except ModelServerError as error:
+            raise NotReady(f"model server at {self._client.target} failed: {error}") from error
+        try:
+            return outputs[output]
+        except KeyError:
+            received = ", ".join(outputs) or "no output"
+            raise ModelAnswerInvalid(model, version, f"output {output}", received) from None

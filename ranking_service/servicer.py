@@ -1,0 +1,99 @@
+"""The gRPC edge of the ranking service."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+import grpc
+import numpy as np
+
+from ranking_service.convert import to_query, to_response
+from ranking_service.engine.engine import RankingEngine
+from ranking_service.engine.errors import RankingError
+from ranking_service.engine.scorer import Scorer
+from twostage.errors import GenerationNotLoaded, InvalidField, NotReady
+from twostage.rpc import request_event
+from twostage.rpc.deadlines import remaining_seconds
+from twostage.rpc.metrics import package_version
+from twostage.v1 import common_pb2, ranking_pb2, ranking_pb2_grpc
+
+SERVICE = "ranking"
+SERVICE_NAME = "twostage.v1.RankingService"
+
+
+class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
+    """Answers Rank and GetStatus; empty-handed until :meth:`hold`.
+
+    Args:
+        default_timeout_seconds: How long a request may take whose caller set no deadline.
+        margin_seconds: What of the caller's time is kept for the way back.
+
+    Attributes:
+        detail: Why it does not serve yet, for GetStatus.
+    """
+
+    def __init__(self, default_timeout_seconds: float, margin_seconds: float) -> None:
+        self.detail = "loading"
+        self._default_timeout_seconds = default_timeout_seconds
+        self._margin_seconds = margin_seconds
+        self._started = monotonic()
+        self._held: tuple[RankingEngine, Scorer] | None = None
+
+    def hold(self, engine: RankingEngine, scorer: Scorer) -> None:
+        """Serves this generation from now on."""
+        self._held = engine, scorer
+        self.detail = ""
+
+    def Rank(self, request: ranking_pb2.RankRequest, context: grpc.ServicerContext) -> ranking_pb2.RankResponse:  # noqa: N802
+        """Answers exactly ``count`` items or says why not.
+
+        Raises:
+            TwostageError: The interceptor turns it into a status.
+        """
+        if self._held is None:
+            raise NotReady(self.detail)
+        engine, scorer = self._held
+        if request.generation < 0:
+            raise InvalidField("generation", "0 for the active one, or a generation's number", request.generation)
+        if request.generation not in (0, engine.number):
+            raise GenerationNotLoaded(request.generation, [engine.number])
+        query = to_query(request, engine.rows_of, engine.action_code)
+        left = remaining_seconds(
+            context, self._default_timeout_seconds, least=self._margin_seconds, during="before ranking"
+        )
+        try:
+            ranked = engine.rank(query, scorer, left - self._margin_seconds)
+        except RankingError as error:
+            # The fault is the model's, not the caller's; another replica or a lower rung may do better.
+            raise NotReady(str(error)) from error
+        request_event.attach(
+            generation=engine.number,
+            candidate_count=len(query.candidate_rows),
+            history_count=len(query.history),
+            item_count=len(ranked),
+            **{f"{stage}_ms": round(ms, 3) for stage, ms in ranked.timings_ms.items()},
+        )
+        return to_response(engine.number, ranked)
+
+    def GetStatus(  # noqa: N802
+        self, request: ranking_pb2.RankingServiceGetStatusRequest, context: grpc.ServicerContext
+    ) -> ranking_pb2.RankingServiceGetStatusResponse:
+        """What this replica holds; answered while it loads, too."""
+        del request, context
+        generations = []
+        if self._held is not None:
+            engine, _ = self._held
+            generations.append(
+                common_pb2.GenerationStatus(generation=engine.number, item_count=engine.item_count, active=True)
+            )
+        return ranking_pb2.RankingServiceGetStatusResponse(
+            status=common_pb2.ServiceStatus(
+                service=SERVICE,
+                version=package_version(),
+                uptime_seconds=monotonic() - self._started,
+                serving=self._held is not None,
+                generations=generations,
+                libraries={"numpy": np.__version__, "grpcio": grpc.__version__},
+                detail=self.detail,
+            )
+        )

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import re
+import socket
+import urllib.error
+import urllib.request
+from http.client import HTTPResponse
+
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+
+from twostage.rpc.address import AddressUnavailable
+from twostage.rpc.metrics import MetricsEndpoint, ServerMetrics, new_registry
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def read(address: str) -> str:
+    response: HTTPResponse
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as response:
+        return response.read().decode()
+
+
+def test_the_endpoint_exposes_our_metrics_and_the_process() -> None:
+    registry = new_registry()
+    metrics = ServerMetrics(registry, "ranking")
+    method = metrics.for_method("twostage.v1.RankingService/Rank")
+    method.count(grpc.StatusCode.OK)
+    method.count(grpc.StatusCode.OK)
+    method.seconds.observe(0.004)
+    metrics.set_generation(7)
+    endpoint = MetricsEndpoint(registry, "127.0.0.1", free_port())
+    try:
+        text = read(endpoint.address)
+    finally:
+        endpoint.close()
+    assert 'twostage_requests_total{code="OK",method="twostage.v1.RankingService/Rank"} 2.0' in text
+    assert 'twostage_request_seconds_bucket{le="0.005",method="twostage.v1.RankingService/Rank"} 1.0' in text
+    assert 'twostage_request_seconds_bucket{le="0.003",method="twostage.v1.RankingService/Rank"} 0.0' in text
+    assert 'twostage_generation{state="active"} 7.0' in text
+    assert re.search(r'twostage_build_info\{grpc="[\d.]+",python="3[\d.]+",service="ranking",version=".+"\} 1.0', text)
+    assert "python_gc_collections_total" in text
+
+
+def test_a_port_in_use_is_a_clear_error() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = int(other.getsockname()[1])
+        with pytest.raises(AddressUnavailable, match=rf"cannot listen on 127\.0\.0\.1:{port} for metrics: .*in use"):
+            MetricsEndpoint(CollectorRegistry(), "127.0.0.1", port)
+
+
+def test_a_closed_endpoint_frees_its_port() -> None:
+    endpoint = MetricsEndpoint(CollectorRegistry(), "127.0.0.1", free_port())
+    endpoint.close()
+    with pytest.raises(urllib.error.URLError):
+        read(endpoint.address)
+    MetricsEndpoint(CollectorRegistry(), "127.0.0.1", int(endpoint.address.rpartition(":")[2])).close()
+
+
+def test_two_servers_in_one_process_do_not_share_metrics() -> None:
+    first, second = (ServerMetrics(CollectorRegistry(), name) for name in ("a", "b"))
+    first.for_method("m").count(grpc.StatusCode.OK)
+    assert second.registry.get_sample_value("twostage_requests_total", {"method": "m", "code": "OK"}) is None

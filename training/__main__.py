@@ -1,0 +1,22 @@
+"""The offline commands: ``python -m training data | train | evaluate``, reached through ``twostage``."""
+
+from __future__ import annotations
+
+import click
+
+from training.commands.data import data
+from training.commands.evaluate import evaluate
+from training.commands.train import train
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Data sets, training and evaluation."""
+
+
+main.add_command(data)
+main.add_command(train)
+main.add_command(evaluate)
+
+if __name__ == "__main__":
+    main(prog_name="twostage")

@@ -1,0 +1,1 @@
+"""The parts of the ``twostage`` command that work offline."""

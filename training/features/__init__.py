@@ -1,0 +1,1 @@
+"""A data set's content and interactions as arrays for training."""

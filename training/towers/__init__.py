@@ -1,0 +1,1 @@
+"""The item tower and the user tower, trained together."""

@@ -1,0 +1,54 @@
+"""An answer of the gateway as a table."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from twostage.v1 import common_pb2, gateway_pb2
+
+
+def print_answer(
+    console: Console, response: gateway_pb2.RecommendResponse, *, attributes: tuple[str, ...] = ()
+) -> None:
+    """Prints what was recommended, why it is so many, who answered and how long each stage took.
+
+    Args:
+        console: Where to.
+        response: The gateway's answer.
+        attributes: The attributes that were asked for, a column each.
+    """
+    actions = sorted({name for item in response.recommendations for name in item.action_scores})
+    explained = any(item.reasons for item in response.recommendations)
+    table = Table("", "item", "title", *attributes, "score", *actions, "source", "candidate", box=None, pad_edge=False)
+    if explained:
+        table.add_column("why")
+    for position, item in enumerate(response.recommendations, start=1):
+        table.add_row(
+            str(position),
+            escape(item.item_id),
+            escape(item.title),
+            *(escape(item.attributes.get(name, "")) for name in attributes),
+            f"{item.score:.4f}",
+            *(f"{item.action_scores[name]:.3f}" if name in item.action_scores else "" for name in actions),
+            ", ".join(item.sources),
+            str(item.candidate_rank or ""),
+            *(["; ".join(map(escape, item.reasons))] if explained else []),
+        )
+    console.print(table)
+    rung = gateway_pb2.Rung.Name(response.rung)
+    reason = f" ({escape(response.rung_reason)})" if response.rung_reason else ""
+    console.print(f"generation {response.generation} · {rung}{reason} · request {response.request_id}")
+    if response.HasField("shortfall"):
+        reason = common_pb2.ShortfallReason.Name(response.shortfall.reason).removeprefix("SHORTFALL_REASON_")
+        console.print(f"{response.shortfall.missing_count} missing: {reason.lower().replace('_', ' ')}")
+    if response.unknown_item_count:
+        console.print(f"{response.unknown_item_count} item(s) of the history are not in this generation")
+    if response.timings:
+        console.print(" · ".join(_timing(timing) for timing in response.timings))
+
+
+def _timing(timing: common_pb2.Timing) -> str:
+    transport = f" + {timing.transport_ms:.2f} ms transport" if timing.transport_ms else ""
+    return f"{timing.stage} {timing.compute_ms:.2f} ms{transport}"
