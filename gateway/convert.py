@@ -119,8 +119,8 @@ def write_recommend_response(response: RecommendResponse) -> gateway_pb2.Recomme
         unknown_item_count=response.unknown_item_count,
     )
     if response.shortfall is not None:
-        message.shortfall.missing_count = response.shortfall.missing_count
-        message.shortfall.reason = response.shortfall.reason.value
+        reason = f"SHORTFALL_REASON_{response.shortfall.reason.name}"
+        message.shortfall.CopyFrom(common_pb2.Shortfall(missing_count=response.shortfall.missing_count, reason=reason))
     return message
 
 

@@ -56,6 +56,8 @@ class Observer:
         """Counts a request that went a rung lower."""
         self._stage_failures.labels(failure.stage, failure.kind).inc()
         request_event.attach(stage_failure=failure.reason)
+        if failure.detail:
+            request_event.attach(stage_failure_detail=failure.detail)
 
     def user_store_failed(self, error: UserStoreUnavailable) -> None:
         """Counts a request whose person could not be read, and logs it now and then."""

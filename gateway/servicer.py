@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 
@@ -36,7 +36,7 @@ class Deadlines:
     default: float = 1.0
     longest: float = 2.0
     status: float = 0.5
-    policy: BudgetPolicy = BudgetPolicy()
+    policy: BudgetPolicy = field(default_factory=BudgetPolicy)
 
 
 @dataclass(frozen=True, slots=True)

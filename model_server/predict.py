@@ -43,7 +43,10 @@ def run_predict(
     response = predict_pb2.PredictResponse()
     response.model_spec.signature_name = name
     for output, array in zip(wanted, outputs, strict=True):
-        response.outputs[output.alias].MergeFrom(tensor_codec.encode(array, as_content=as_content))
+        try:
+            response.outputs[output.alias].CopyFrom(tensor_codec.encode(array, as_content=as_content))
+        except tensor_codec.TensorParseError as error:
+            raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"{output.alias}: {error}") from None
     return response
 
 

@@ -26,6 +26,8 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # The real server takes what gRPC can carry; Python's default is 4 MiB.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
+    # Feature matrices arrive in few frames instead of one for each 16 KiB.
+    ("grpc.http2.max_frame_size", 1 << 20),
     # Two servers on one port are a mistake that should show.
     ("grpc.so_reuseport", 0),
 )

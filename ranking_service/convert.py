@@ -38,14 +38,14 @@ _REASONS = {
 def to_query(
     request: ranking_pb2.RankRequest,
     rows_of: Callable[[list[str]], NDArray[np.int64]],
-    action_code: Callable[[str], int],
+    action_codes: Mapping[str, int],
 ) -> RankingQuery:
     """Reads a request. What depends on the generation (rows, names) the engine checks.
 
     Args:
         request: What came.
         rows_of: Ids to rows, -1 where unknown.
-        action_code: A recorded action's code, 0 when unknown.
+        action_codes: The codes of recorded actions, from 1; others count as unknown, 0.
 
     Raises:
         InvalidField: A field is out of its bounds, or columns differ in length.
@@ -59,7 +59,7 @@ def to_query(
     for position, name in enumerate(request.attributes):
         _check_bytes(f"attributes[{position}]", name, MAX_ATTRIBUTE_BYTES)
     return RankingQuery(
-        history=_history(request.history, rows_of, action_code),
+        history=_history(request.history, rows_of, action_codes),
         context=_context(request.context),
         candidate_rows=rows,
         retrieval_scores=scores,
@@ -103,7 +103,7 @@ def _candidates(columns: retrieval_pb2.CandidateColumns) -> tuple[NDArray[np.uin
 def _history(
     message: common_pb2.History,
     rows_of: Callable[[list[str]], NDArray[np.int64]],
-    action_code: Callable[[str], int],
+    action_codes: Mapping[str, int],
 ) -> History:
     if message.rows and message.item_ids:
         raise InvalidField(
@@ -124,7 +124,7 @@ def _history(
     if infinite.any():
         position = int(np.argmax(infinite))
         raise InvalidField(f"history.values[{position}]", "a finite number, or NaN for none", float(values[position]))
-    actions = _action_codes(message.actions, action_code) if message.actions else np.zeros(count, np.int32)
+    actions = _action_codes(message.actions, action_codes) if message.actions else np.zeros(count, np.int32)
     times = np.array(message.times_seconds, np.int64) if message.times_seconds else np.zeros(count, np.int64)
     known = rows >= 0
     if not known.all():
@@ -143,13 +143,11 @@ def _check_columns(message: common_pb2.History, count: int) -> None:
             raise InvalidField(f"history.{name}", f"0 or {count} entries, one for each item", len(column))
 
 
-def _action_codes(names: Iterable[str], action_code: Callable[[str], int]) -> NDArray[np.int32]:
-    codes = []
-    for position, name in enumerate(names):
-        code = action_code(name)
-        if not code:
+def _action_codes(names: Iterable[str], known: Mapping[str, int]) -> NDArray[np.int32]:
+    codes = [known.get(name, 0) for name in names]
+    if 0 in codes:
+        for position, name in enumerate(names):
             _check_bytes(f"history.actions[{position}]", name, MAX_NAME_BYTES)
-        codes.append(code)
     return np.array(codes, np.int32)
 
 

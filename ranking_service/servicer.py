@@ -37,6 +37,8 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         self._default_timeout_seconds = default_timeout_seconds
         self._margin_seconds = margin_seconds
         self._started = monotonic()
+        # Looked up on disk, so once.
+        self._version = package_version()
         self._held: tuple[RankingEngine, Scorer] | None = None
 
     def hold(self, engine: RankingEngine, scorer: Scorer) -> None:
@@ -57,7 +59,7 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
             raise InvalidField("generation", "0 for the active one, or a generation's number", request.generation)
         if request.generation not in (0, engine.number):
             raise GenerationNotLoaded(request.generation, [engine.number])
-        query = to_query(request, engine.rows_of, engine.action_code)
+        query = to_query(request, engine.rows_of, engine.action_codes)
         left = remaining_seconds(
             context, self._default_timeout_seconds, least=self._margin_seconds, during="before ranking"
         )
@@ -89,7 +91,7 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         return ranking_pb2.RankingServiceGetStatusResponse(
             status=common_pb2.ServiceStatus(
                 service=SERVICE,
-                version=package_version(),
+                version=self._version,
                 uptime_seconds=monotonic() - self._started,
                 serving=self._held is not None,
                 generations=generations,

@@ -1,1 +1,1 @@
-"""Finds candidates in the whole catalogue: user tower, index, further sources, filters, exactly as many as asked for."""
+"""Finds candidates in the whole catalogue: user tower, index, other sources, filters, exactly as many as asked."""

@@ -16,6 +16,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval_service.engine.engine import RetrievalEngine
+from retrieval_service.engine.golden import golden_answers, write_golden
 from twostage.bundle.arrays import write_array
 from twostage.bundle.histories import write_histories
 from twostage.bundle.manifest import ActionEntry, IndexEntry, RankerEntry, SchemaEntry, SourceEntry, TowerEntry
@@ -128,6 +130,7 @@ def make_store(
             attributes={"tags": catalogue.tags, "language": catalogue.languages, "year": catalogue.years},
         )
         tower = _write_tower(writer.path, catalogue.vectors)
+        _write_golden(writer.path, tower, kinds, catalogue)
         ranker = _write_ranker(writer.path, catalogue)
         if with_models:
             shutil.copytree(ranker_path(dimension), writer.model_path(RANKER))
@@ -166,6 +169,13 @@ def _write_tower(bundle: Path, vectors: NDArray[np.float32]) -> TowerEntry:
         user_tower=f"{folder}/user_tower.tflite",
         index=IndexEntry(family="exact", factory="Flat", file=f"{folder}/index.faiss", recall=1.0, recall_at=500),
     )
+
+
+def _write_golden(bundle: Path, tower: TowerEntry, kinds: dict[str, str], catalogue: TinyCatalogue) -> None:
+    item_count = len(catalogue.item_ids)
+    engine = RetrievalEngine.open_folder(bundle, tower, attributes=kinds, item_count=item_count)
+    histories = [[], [0], [row % item_count for row in (3, 14, 15)]]
+    write_golden(bundle, golden_answers(engine, histories, count=20))
 
 
 def _write_ranker(bundle: Path, catalogue: TinyCatalogue) -> RankerEntry:

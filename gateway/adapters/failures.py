@@ -10,7 +10,7 @@ from grpc_status import rpc_status
 
 from gateway.engine.ladder import StageFailure, StageLate, StageUnavailable, StageWithoutGeneration
 from twostage.errors import GenerationNotLoaded, InvalidField, Violation
-from twostage.rpc.errors import from_rpc_error
+from twostage.rpc.errors import error_info, from_rpc_error
 
 
 class _Relayed(Violation):
@@ -57,8 +57,12 @@ def _stage_failure(
     if isinstance(known, GenerationNotLoaded):
         held = ", ".join(map(str, known.held)) or "none"
         return StageWithoutGeneration(stage, f"generation {known.wanted} is not loaded there, held: {held}")
-    # A transport's reasons are long and name addresses; the first line tells what a caller can use.
-    return StageUnavailable(stage, f"{code.name}: {' '.join(details.split())[:160]}")
+    text = " ".join(details.split())[:160]
+    if error_info(error) is not None:
+        return StageUnavailable(stage, f"{code.name}: {text}")
+    # A transport's own words name addresses, which callers need not know.
+    why = "cannot be reached" if code is grpc.StatusCode.UNAVAILABLE else f"failed with {code.name}"
+    return StageUnavailable(stage, why, detail=text)
 
 
 def _violations(call: grpc.Call) -> list[Violation]:

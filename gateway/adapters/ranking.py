@@ -63,7 +63,7 @@ class RankingAdapter:
         except grpc.RpcError as error:
             raise_failure(STAGE, error, timeout_seconds)
         except NotReady as error:
-            raise StageUnavailable(STAGE, error.why) from error
+            raise StageUnavailable(STAGE, "no replica was found", detail=error.why) from error
         wait_ms = (time.perf_counter() - start) * 1000
         if response.generation != generation:
             raise StageUnavailable(

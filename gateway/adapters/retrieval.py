@@ -105,7 +105,7 @@ class RetrievalAdapter:
         except grpc.RpcError as error:
             raise_failure(STAGE, error, timeout_seconds)
         except NotReady as error:
-            raise StageUnavailable(STAGE, error.why) from error
+            raise StageUnavailable(STAGE, "no replica was found", detail=error.why) from error
         wait_ms = (time.perf_counter() - start) * 1000
         candidates = response.candidates
         if response.generation != generation or not (

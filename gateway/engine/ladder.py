@@ -24,15 +24,17 @@ class StageFailure(Exception):
 
     Args:
         stage: ``retrieval`` or ``ranking``.
-        why: What happened, in a few words.
+        why: What happened, in a few words that a caller may read.
+        detail: What only operators should read, e.g. addresses; empty when there is nothing more to say.
     """
 
     kind = "failed"
 
-    def __init__(self, stage: str, why: str) -> None:
+    def __init__(self, stage: str, why: str, detail: str = "") -> None:
         super().__init__(f"{stage} {self.kind}: {why}")
         self.stage = stage
         self.why = why
+        self.detail = detail
 
     @property
     def reason(self) -> str:

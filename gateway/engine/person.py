@@ -33,6 +33,10 @@ class HistoryColumns(NamedTuple):
     times_seconds: Sequence[int] = ()
 
 
+NO_HISTORY = HistoryColumns()
+"""The history of somebody who did nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredUser:
     """What a user store knows of a person.
@@ -60,7 +64,7 @@ class Person:
         unknown_item_count: How many ids of the history the generation does not know.
     """
 
-    history: HistoryColumns = HistoryColumns()
+    history: HistoryColumns = NO_HISTORY
     excluded_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     unknown_item_count: int = 0
 
@@ -110,7 +114,7 @@ def _history(rows: NDArray[np.int64], known: NDArray[np.bool_], events: Sequence
         if row >= 0
     ][-HISTORY_LENGTH:]
     if not kept:
-        return HistoryColumns()
+        return NO_HISTORY
     kept_rows, actions, values, times = zip(*kept, strict=True)
     return HistoryColumns(kept_rows, actions, values, times)
 

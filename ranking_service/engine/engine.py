@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Self
@@ -30,11 +31,27 @@ class Ranker:
         name: Its name in the bundle.
         entry: What the manifest says of it.
         gatherer: Builds its inputs.
+        weights: float64[A], its own blend, normalised.
     """
 
     name: str
     entry: RankerEntry
     gatherer: FeatureGatherer
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def open(cls, generation: Generation, name: str) -> Self:
+        """Maps the tables of a ranker.
+
+        Raises:
+            BundleCorrupt: A table or the manifest's entry cannot be used.
+        """
+        entry = generation.manifest.rankers[name]
+        try:
+            weights = blend_weights(entry.actions, entry.blend, f"rankers.{name}.blend")
+        except InvalidField as error:
+            raise BundleCorrupt(generation.path, f"a usable ranker {name}", error.message) from error
+        return cls(name, entry, FeatureGatherer.open(generation, entry), weights)
 
 
 class RankingEngine:
@@ -69,10 +86,7 @@ class RankingEngine:
         if manifest.default_ranker not in manifest.rankers:
             found = f"none among {', '.join(manifest.rankers)}"
             raise BundleCorrupt(generation.path, f"the default ranker {manifest.default_ranker}", found)
-        rankers = {
-            name: Ranker(name, entry, FeatureGatherer.open(generation, entry))
-            for name, entry in manifest.rankers.items()
-        }
+        rankers = {name: Ranker.open(generation, name) for name in manifest.rankers}
         tower = manifest.tower
         vectors = generation.array(tower.item_vectors, shape=(generation.item_count, tower.dimension))
         return cls(generation, rankers, vectors)
@@ -98,9 +112,10 @@ class RankingEngine:
             raise InvalidField("ranker", f"one of {', '.join(self.rankers)}", name)
         return found
 
-    def action_code(self, recorded: str) -> int:
-        """The code of a recorded action in histories: 1 + its position in the manifest, 0 when unknown."""
-        return self._codes.get(recorded, 0)
+    @property
+    def action_codes(self) -> Mapping[str, int]:
+        """The codes of recorded actions in histories: 1 + the position in the manifest; 0 stands for unknown ones."""
+        return self._codes
 
     def rows_of(self, item_ids: list[str]) -> NDArray[np.int64]:
         """int64[len(item_ids)], the rows of items, -1 where unknown."""
@@ -128,7 +143,7 @@ class RankingEngine:
         start = perf_counter()
         ranker = self.ranker(query.ranker)
         actions = tuple(ranker.entry.actions)
-        weights = blend_weights(actions, query.blend or ranker.entry.blend)
+        weights = blend_weights(actions, query.blend) if query.blend else ranker.weights
         caps = self._cap_rules(query.selection)
         for position, name in enumerate(query.attributes):
             self._attributes.column(name, f"attributes[{position}]")

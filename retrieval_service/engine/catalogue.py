@@ -62,8 +62,3 @@ class Catalogue:
     def item_count(self) -> int:
         """N."""
         return len(self.vectors)
-
-    def by_popularity(self, rows: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """The rows, the most popular first, ties by row."""
-        ordered: NDArray[np.uint32] = rows[np.lexsort((rows, -self.popularity[rows]))]
-        return ordered

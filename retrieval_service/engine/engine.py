@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from retrieval_service.engine import sources
 from retrieval_service.engine.blend import Blend
 from retrieval_service.engine.catalogue import Catalogue
-from retrieval_service.engine.exact_scan import best_first
 from retrieval_service.engine.faiss_index import FaissIndex
 from retrieval_service.engine.query import Candidates, RetrievalQuery, Shortfall, ShortfallReason, Source
 from retrieval_service.engine.row_selector import RowSelector
@@ -184,13 +183,12 @@ class RetrievalEngine:
                 bring(source)
         rows, bits = blend.result()
         if vector is None:
-            order_ = self._order_without_vector(rows, bits)
-            return rows[order_], np.zeros(len(rows), np.float32), bits[order_]
-        by_row = np.argsort(rows)
-        rows, bits = rows[by_row], bits[by_row]
-        scores = self._catalogue.vectors[rows] @ vector
-        # Stable, so that ties stay in the order of rows.
-        best = np.argsort(-scores, kind="stable")
+            scores = np.zeros(len(rows), np.float32)
+            untagged = (bits & np.uint8(Source.INTEREST_TAGS)) == 0
+            best = np.lexsort((rows, -self._catalogue.popularity[rows], untagged))
+        else:
+            scores = self._catalogue.vectors[rows] @ vector
+            best = np.lexsort((rows, -scores))
         return rows[best], scores[best], bits[best]
 
     def _rows_of(
@@ -210,10 +208,6 @@ class RetrievalEngine:
         if source is Source.INCLUDED:
             return sources.included(query.include_rows, selector)
         return sources.popular(self._catalogue, limit, selector)
-
-    def _order_without_vector(self, rows: NDArray[np.uint32], bits: NDArray[np.uint8]) -> NDArray[np.intp]:
-        untagged = (bits & np.uint8(Source.INTEREST_TAGS)) == 0
-        return np.lexsort((rows, -self._catalogue.popularity[rows], untagged))
 
     def _shortfall(self, count: int, found_count: int, selector: RowSelector | None) -> Shortfall | None:
         if found_count == count:

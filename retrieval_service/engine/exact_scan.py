@@ -36,9 +36,7 @@ def exact_scan(
     return best_first(allowed.astype(np.uint32), scores)
 
 
-def best_first(
-    rows: NDArray[np.uint32], scores: NDArray[np.float32]
-) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+def best_first(rows: NDArray[np.uint32], scores: NDArray[np.float32]) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Orders rows by score, the highest first, ties by row."""
     order = np.lexsort((rows, -scores))
     return rows[order], scores[order]

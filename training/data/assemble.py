@@ -56,21 +56,18 @@ def build_catalogue(
         first_seen = np.full(len(codes.dictionary), len(ids))
         np.minimum.at(first_seen, positions, np.arange(len(ids)))
         again = int(np.flatnonzero(first_seen[positions] < np.arange(len(ids)))[0])
-        before = file.error(int(first_seen[positions[again]]), None, "").row
-        raise file.error(again, id_column, f"expected distinct ids, {ids[again].as_py()!r} is also in row {before}")
+        before = file.place(int(first_seen[positions[again]]))
+        raise file.error(again, id_column, f"expected distinct ids, {ids[again].as_py()!r} is also in {before}")
     return Catalogue(ids.to_pylist(), pa.table(dict(columns)), schema)
 
 
-def build_interactions(
-    parts: Sequence[Recorded], catalogue: Catalogue, recorded: tuple[str, ...], *, unknown_items: str = "refuse"
-) -> Interactions:
+def build_interactions(parts: Sequence[Recorded], catalogue: Catalogue, recorded: tuple[str, ...]) -> Interactions:
     """Joins recorded interactions, one source after the other, to the catalogue's rows.
 
     Args:
         parts: The sources; either all or none have times.
         catalogue: The items.
         recorded: The names that the actions' positions mean.
-        unknown_items: ``refuse``, or ``drop`` where a source is known to name items that its catalogue lacks.
 
     Raises:
         DataError: An interaction names an unknown item, or there is none at all.
@@ -79,10 +76,10 @@ def build_interactions(
         names = ", ".join(part.file.name for part in parts)
         raise DataError(names, None, None, "expected at least one interaction, there is none")
     known = pa.array(catalogue.item_ids, pa.string())
-    rows = [_rows(part, known, refuse=unknown_items == "refuse") for part in parts]
+    rows = [_rows(part, known) for part in parts]
     users = _combined(pa.chunked_array([c for p in parts for c in p.users.chunks], pa.string()).dictionary_encode())
     actions = [np.broadcast_to(np.asarray(part.actions, dtype=np.int16), len(part.items)) for part in parts]
-    interactions = Interactions(
+    return Interactions(
         user_ids=users.dictionary.to_pylist(),
         recorded=recorded,
         users=users.indices.to_numpy().astype(np.int32),
@@ -91,7 +88,6 @@ def build_interactions(
         values=np.concatenate([_values(part) for part in parts]),
         times=None if parts[0].times is None else np.concatenate([p.times for p in parts if p.times is not None]),
     )
-    return interactions if unknown_items == "refuse" else interactions.take(interactions.rows >= 0)
 
 
 def keep_last_repeats(interactions: Interactions, item_count: int) -> Interactions:
@@ -112,10 +108,10 @@ def fingerprint(files: Sequence[TableFile]) -> str:
     return hashlib.sha256("\n".join(file.sha256 for file in files).encode()).hexdigest()
 
 
-def _rows(part: Recorded, known: pa.Array, *, refuse: bool) -> NDArray[np.int32]:
+def _rows(part: Recorded, known: pa.Array) -> NDArray[np.int32]:
     rows = np.asarray(pc.fill_null(pc.index_in(part.items, value_set=known), -1).to_numpy(), dtype=np.int32)
     unknown = np.flatnonzero(rows < 0)
-    if refuse and len(unknown):
+    if len(unknown):
         record = int(unknown[0])
         came = repr(part.items[record].as_py())
         raise part.file.error(record, part.item_column, f"expected an item of the catalogue, got {came}")

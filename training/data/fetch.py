@@ -25,8 +25,8 @@ GOODBOOKS: dict[str, str] = {
     "to_read.csv": "bd19bb1ed6b9fb20f15c42e0af23e413aeaf1c04",
     "ratings.csv": "0d245a10acfe3c89b2e4004cdbc805b99771ac5d",
 }
-"""File to the name that Git gives its content at that revision: SHA-1 of "blob ", the size, a zero byte and the content.
-These are the checksums that the author's repository itself holds for every file."""
+"""File to the name that Git gives its content at that revision: SHA-1 of "blob ", the size, a zero byte and the
+content. These are the checksums that the author's repository itself holds for every file."""
 
 _CHUNK_BYTES = 1 << 16
 
@@ -63,14 +63,17 @@ def fetch_goodbooks(
     answered = False
     for name, expected in (GOODBOOKS if blob_ids is None else blob_ids).items():
         target = out / name
-        if not target.is_file():
+        there = target.is_file()
+        if not there:
             if not answered:
                 _await_answer(base_url + name, timeout_seconds)
                 answered = True
             _download(base_url + name, target, timeout_seconds, shown, deadline)
         if (came := git_blob_id(target)) != expected:
-            target.unlink()
-            raise DataError(name, None, None, f"expected Git blob {expected}, got {came}; the file was removed")
+            if not there:
+                target.unlink()
+            what = f"the one in {out}" if there else "the download"
+            raise DataError(name, None, None, f"expected Git blob {expected}, {what} is {came}")
     return out
 
 

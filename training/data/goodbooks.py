@@ -153,7 +153,8 @@ def _tags(published: Published, books: TableFile, ids: pa.ChunkedArray) -> tuple
     order = np.lexsort((tag, -counts, book))
     lists: list[list[str]] = [[] for _ in range(len(ids))]
     for row, code in zip(book[order].tolist(), tag[order].tolist(), strict=True):
-        if len(lists[row]) < TAGS_PER_BOOK_MAX:
+        # The published file repeats a few pairs.
+        if len(lists[row]) < TAGS_PER_BOOK_MAX and tag_names[code] not in lists[row]:
             lists[row].append(tag_names[code])
     return pa.array(lists, pa.list_(pa.string())), [pairs, names]
 

@@ -116,7 +116,8 @@ def write_spec(
         "split": {"kind": rule.kind.value} | ({} if rule.cut is None else {"cut": rule.cut}),
         "tasks": [{"name": t.name, "action": t.action, "new_items_only": t.new_items_only} for t in tasks],
     }
-    (directory / SPEC_NAME).write_text(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    # Everything beyond ASCII is escaped: PyYAML writes some line breaks of Unicode that it does not read back.
+    (directory / SPEC_NAME).write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
 
 
 def _open_items(directory: Path, spec: ItemsSpec) -> TableFile:

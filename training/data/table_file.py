@@ -90,6 +90,10 @@ class TableFile:
             raise DataError(path.name, None, None, f"expected a sound Parquet file: {error}") from error
         return cls(path.name, table, digest.hexdigest())
 
+    def place(self, record: int) -> str:
+        """Where a record (counted from 0) is, e.g. ``line 7``, or ``row 6`` in a Parquet file."""
+        return f"row {record + 1}" if self._source is None else f"line {self._source.line(record)}"
+
     def error(self, record: int, column: str | None, message: str) -> DataError:
         """The error for a record (counted from 0), with the row a person would count."""
         row = record + 1 if self._source is None else self._source.line(record)

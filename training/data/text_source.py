@@ -104,7 +104,7 @@ class TextSource:
                 ),
             )
         except pa.ArrowInvalid as error:
-            raise self._malformed(error) from error
+            raise self._malformed(error, 0 if self.header else len(wanted)) from error
 
     def line(self, record: int) -> int:
         """The line, from 1, at which a record (from 0) begins; slow, for messages only."""
@@ -135,14 +135,13 @@ class TextSource:
             yield start, fields
             start = reader.line_num + 1
 
-    def _malformed(self, error: pa.ArrowInvalid) -> DataError:
-        """Finds the line that the parser stumbled over."""
+    def _malformed(self, error: pa.ArrowInvalid, width: int) -> DataError:
+        """Finds the line that the parser stumbled over; a width of 0 is that of the first line."""
         for number, text in enumerate(self.content.splitlines(), start=1):
             try:
                 text.decode("utf-8")
             except UnicodeDecodeError:
                 return DataError(self.name, number, None, "expected UTF-8 text, got other bytes")
-        width = 0
         for number, fields in self._records():
             width = width or len(fields)
             if fields and len(fields) != width:

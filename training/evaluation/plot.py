@@ -33,12 +33,12 @@ def plot(results: Sequence[Result], path: Path, metrics: Sequence[str] = PLOT_ME
     from matplotlib import colormaps  # noqa: PLC0415
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
 
     models = list(dict.fromkeys(result.model for result in results))
     # A model keeps its colour in every panel.
     colours = {model: colormaps["tab10"](place % 10) for place, model in enumerate(models)}
-    figure = Figure(figsize=(11, 3.6 * len(panels)), layout="constrained")
-    figure.get_layout_engine().set(hspace=0.06)
+    figure = Figure(figsize=(11, 3.6 * len(panels)), layout=ConstrainedLayoutEngine(hspace=0.06))
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for axis, ((dataset, task, group), rows) in zip(axes, panels.items(), strict=True):

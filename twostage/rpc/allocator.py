@@ -1,9 +1,10 @@
 """glibc's allocator, tuned for messages of hundreds of kilobytes.
 
 By default glibc takes every block above 128 KiB from the kernel and gives it back when it is freed, so each copy of
-a 256 KiB message maps, faults in and unmaps 64 fresh pages; that costs more than the copy. (Its threshold grows by
-itself up to 32 MiB, but only when a mapped block is freed, and the trimming at the heap's top stays.) With the
-thresholds raised such blocks come from the heap and go back to it, and the pages stay.
+a 256 KiB message maps, faults in and unmaps 64 fresh pages; that costs more than the copy. Its threshold does grow by
+itself, but then the heap's top is trimmed with the same effect. With both thresholds raised such blocks come from the
+heap and go back to it, and the pages stay: building, serialising and parsing a message of 256 KiB took 33 µs instead
+of 655 on a main thread. Raising only one of them is worse than neither, because it ends the growing of the other.
 
 The price is memory that is kept: up to the trim threshold per arena, hence few arenas.
 See mallopt(3); the numbers are glibc's own parameter names from <malloc.h>.

@@ -29,6 +29,9 @@ S = TypeVar("S")
 SERVICE_CONFIG = files("twostage.rpc").joinpath("service_config.json").read_text(encoding="utf-8")
 # How long a replica that left the target may take to finish what it was asked, in seconds.
 _RETIREMENT_SECONDS = 30.0
+# gRPC's thread that watches a channel looks every 0.2 s whether anybody still wants to know; a channel closed under it
+# makes it die with a traceback.
+_CLOSING_SECONDS = 0.5
 
 
 def channel_options(max_message_bytes: int, service_config: str | None) -> list[tuple[str, int | str]]:
@@ -93,6 +96,13 @@ class Replica(Generic[S]):
         with self._lock:
             self.in_flight_count -= 1
 
+    def retire(self, seconds: float) -> None:
+        """Stops watching the connection at once and closes the channel later, in the background."""
+        self.channel.unsubscribe(self._on_connectivity)
+        timer = threading.Timer(seconds, self.channel.close)
+        timer.daemon = True
+        timer.start()
+
     def __enter__(self) -> Self:
         self.begin()
         return self
@@ -108,6 +118,15 @@ class Replica(Generic[S]):
         elif state is grpc.ChannelConnectivity.READY:
             # Not at CONNECTING: a replica that is down alternates between the two.
             self.failing = False
+        elif state is grpc.ChannelConnectivity.IDLE:
+            # The server closed the connection: connect anew at once, to know whether it is there and to spare the next
+            # request the wait. Only subscribing asks a channel to connect.
+            self.channel.subscribe(_ignore, try_to_connect=True)
+            self.channel.unsubscribe(_ignore)
+
+
+def _ignore(_state: grpc.ChannelConnectivity) -> None:
+    """Takes a state that nobody wants."""
 
 
 class Replicas(Generic[S]):
@@ -198,9 +217,7 @@ class Replicas(Generic[S]):
             )
         for replica in known.values():
             # Calls in flight end first: closing a channel cancels them.
-            timer = threading.Timer(_RETIREMENT_SECONDS, replica.channel.close)
-            timer.daemon = True
-            timer.start()
+            replica.retire(_RETIREMENT_SECONDS)
 
     def _open(self, address: str) -> Replica[S]:
         return Replica(address, grpc.insecure_channel(address, options=self._options), self._make_stub)
@@ -210,12 +227,12 @@ class Replicas(Generic[S]):
             self.refresh()
 
     def close(self) -> None:
-        """Closes every channel; calls in flight are cancelled."""
+        """Hands out no replica any more and closes every channel shortly after; calls still in flight are cancelled."""
         with self._changing:
             self._closed.set()
             replicas, self._replicas = self._replicas, ()
         for replica in replicas:
-            replica.channel.close()
+            replica.retire(_CLOSING_SECONDS)
 
     def __enter__(self) -> Self:
         return self

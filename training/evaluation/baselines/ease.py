@@ -16,30 +16,32 @@ class Ease:
     """Ranks an item by a person's items through B = I - P · diag(1 / diag P), P = (XᵀX + λI)⁻¹.
 
     Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019, equations 8 and following. People without a
-    history are offered nothing.
+    history are offered nothing, and items nobody had are not offered.
 
     Args:
         problem: What to learn from.
         regularization: λ, in numbers of people, positive.
 
     Raises:
-        ValueError: λ is not positive or the catalogue is too large for a dense item-by-item matrix.
+        ValueError: λ is not positive or too many items occur in training for a dense item-by-item matrix.
     """
 
     name = "EASE"
 
     def __init__(self, problem: Problem, regularization: float) -> None:
-        if problem.item_count > MAX_ITEM_COUNT:
-            raise ValueError(
-                f"EASE: expected at most {MAX_ITEM_COUNT:,} items, for it inverts a dense item-by-item matrix, got "
-                f"{problem.item_count:,}"
-            )
         if regularization <= 0:
             raise ValueError(f"regularization: expected a positive number, got {regularization}")
-        self._train = problem.train
+        self._known = known_rows(problem)
+        if len(self._known) > MAX_ITEM_COUNT:
+            raise ValueError(
+                f"EASE: expected at most {MAX_ITEM_COUNT:,} items in training, for it inverts a dense item-by-item "
+                f"matrix, got {len(self._known):,}"
+            )
+        self._item_count = problem.item_count
+        self._train = problem.train[:, self._known]
         self._excluded = problem.excluded
-        gram = (problem.train.T @ problem.train).toarray()
-        diagonal = np.diag_indices(problem.item_count)
+        gram = (self._train.T @ self._train).toarray()
+        diagonal = np.diag_indices(len(self._known))
         gram[diagonal] += np.float32(regularization)
         self._weights = _inverse(gram)
         # Each column is divided by its own diagonal entry: the weights that lead to that item.
@@ -51,11 +53,17 @@ class Ease:
 
         def score(batch: NDArray[np.integer]) -> NDArray[np.float32]:
             histories = self._train[batch]
-            scores: NDArray[np.float32] = histories @ self._weights
+            scores = np.full((len(batch), self._item_count), -np.inf, dtype=np.float32)
+            scores[:, self._known] = histories @ self._weights
             scores[np.diff(histories.indptr) == 0] = -np.inf
             return scores
 
         return rank_in_batches(users, self._excluded, k, score)
+
+
+def known_rows(problem: Problem) -> NDArray[np.intp]:
+    """The rows of the items that occur in training: the others would only make the inverse larger."""
+    return np.flatnonzero(problem.training_counts)
 
 
 def _inverse(gram: NDArray[np.float32]) -> NDArray[np.float32]:

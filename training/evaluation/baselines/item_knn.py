@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
@@ -49,13 +51,15 @@ def _neighbours(train: csr_array, neighbour_count: int, shrink: float) -> csr_ar
     norms = np.sqrt(np.diff(people_by_item.indptr)).astype(np.float32)
     parts = []
     for part in batches(item_count, item_count):
-        similar = (people_by_item[part] @ train).toarray()
-        similar /= norms[part, None] * norms[None, :] + np.float32(shrink)
-        own = np.arange(part.start, part.stop)
-        similar[own - part.start, own] = 0.0
-        if neighbour_count < item_count:
-            least = np.partition(similar, item_count - neighbour_count, axis=1)[:, item_count - neighbour_count]
-            # Equal neighbours at the border all stay, so the choice does not hang on a sort's treatment of ties.
-            similar[similar < least[:, None]] = 0.0
-        parts.append(csr_array(similar))
+        similar = (people_by_item[part] @ train).tocsr()
+        ones = np.repeat(np.arange(part.start, part.stop), np.diff(similar.indptr))
+        similar.data /= norms[ones] * norms[similar.indices] + np.float32(shrink)
+        similar.data[ones == similar.indices] = 0.0
+        for start, stop in pairwise(similar.indptr):
+            if stop - start > neighbour_count:
+                row = similar.data[start:stop]
+                # Equal neighbours at the border all stay, so the choice does not hang on a sort's treatment of ties.
+                row[row < np.partition(row, -neighbour_count)[-neighbour_count]] = 0.0
+        similar.eliminate_zeros()
+        parts.append(similar)
     return vstack(parts, format="csr")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import structlog
 
 from training.evaluation.baselines.buy_again import BuyAgain
-from training.evaluation.baselines.ease import MAX_ITEM_COUNT, Ease
+from training.evaluation.baselines.ease import MAX_ITEM_COUNT, Ease, known_rows
 from training.evaluation.baselines.item_knn import ItemKnn
 from training.evaluation.baselines.matrix_factorisation import MatrixFactorisation
 from training.evaluation.baselines.popularity import Popularity
@@ -24,7 +24,7 @@ def fit_baselines(
     """Fits one baseline after the other, each when it is asked for, so that only one need be in memory.
 
     In order: popularity; popularity of the last days where there is time; buy it again where repeats count; item-kNN;
-    EASE where the catalogue is small enough (a warning says so otherwise); matrix factorisation.
+    EASE where few enough items occur in training (a warning says so otherwise); matrix factorisation.
 
     Args:
         problem: What to learn from.
@@ -41,10 +41,11 @@ def fit_baselines(
     if not problem.task.new_items_only:
         fits.append(lambda: BuyAgain(problem))
     fits.append(lambda: ItemKnn(problem))
-    if ease and problem.item_count <= MAX_ITEM_COUNT:
+    item_count = len(known_rows(problem))
+    if ease and item_count <= MAX_ITEM_COUNT:
         fits.append(lambda: Ease(problem, ease_regularization))
     elif ease:
-        _log.warning("baseline_left_out", model="EASE", item_count=problem.item_count, max_item_count=MAX_ITEM_COUNT)
+        _log.warning("baseline_left_out", model="EASE", item_count=item_count, max_item_count=MAX_ITEM_COUNT)
     fits.append(lambda: MatrixFactorisation(problem))
     for fit in fits:
         start = time.perf_counter()

@@ -85,9 +85,9 @@ def make_problem() -> MakeProblem:
 
 @pytest.fixture
 def random_problem(make_problem: MakeProblem) -> Problem:
-    """Sixty people, twenty-five items, four groups of taste."""
+    """A hundred people, forty items, four groups of taste."""
     rng = np.random.default_rng(7)
-    people, items = np.arange(60) % 4, np.arange(25) % 4
-    drawn = rng.random((60, 25)) < np.where(people[:, None] == items[None, :], 0.6, 0.08)
+    people, items = np.arange(100) % 4, np.arange(40) % 4
+    drawn = rng.random((100, 40)) < np.where(people[:, None] == items[None, :], 0.6, 0.08)
     test = drawn & (rng.random(drawn.shape) < 0.25)
     return make_problem((drawn & ~test).astype(int).tolist(), test.astype(int).tolist())

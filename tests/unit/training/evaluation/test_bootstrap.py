@@ -53,5 +53,5 @@ def test_no_resamples_give_means_alone() -> None:
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="resample_count: expected 0 or more, got -1"):
         bootstrap(np.ones((1, 1)), resample_count=-1)
-    with pytest.raises(ValueError, match="confidence: .* got 95"):
+    with pytest.raises(ValueError, match=r"confidence: .* got 95"):
         bootstrap(np.ones((1, 1)), confidence=95)

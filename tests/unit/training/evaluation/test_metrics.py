@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
@@ -73,6 +73,8 @@ def test_a_k_that_the_lists_do_not_have_is_refused(k: int) -> None:
         recall(HITS, THREE, k)
 
 
+# No deadline: a busy machine is no failure.
+@settings(deadline=None)
 @given(st.data())
 def test_metrics_agree_with_counting_one_person_at_a_time(data: st.DataObject) -> None:
     item_count = data.draw(st.integers(1, 12))

@@ -4,18 +4,22 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.evaluation.probabilities import auc, auc_by_list, log_loss, log_loss_by_list
 
 
+# No deadline: a busy machine is no failure.
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), max_size=12))
 def test_auc_is_the_share_of_pairs_in_the_right_order_with_ties_as_half(pairs: list[tuple[bool, int]]) -> None:
     positive = [score for label, score in pairs if label]
     negative = [score for label, score in pairs if not label]
     wins = [1.0 if p > n else 0.5 if p == n else 0.0 for p in positive for n in negative]
-    value = auc(np.array([label for label, _ in pairs], dtype=bool), np.array([score for _, score in pairs], dtype=float))
+    value = auc(
+        np.array([label for label, _ in pairs], dtype=bool), np.array([score for _, score in pairs], dtype=float)
+    )
     assert value == pytest.approx(np.mean(wins)) if wins else math.isnan(value)
 
 

@@ -97,7 +97,7 @@ def test_work_that_outlives_the_grace_does_not_keep_the_process() -> None:
 
 def test_a_second_signal_ends_the_grace() -> None:
     with process(grace_seconds=60) as child, connected(announced(child)["address"]) as channel:
-        begin(channel, "sleep 30")
+        call = begin(channel, "sleep 30")
         child.send_signal(signal.SIGTERM)
         time.sleep(0.2)
         assert child.poll() is None
@@ -105,6 +105,7 @@ def test_a_second_signal_ends_the_grace() -> None:
         child.send_signal(signal.SIGTERM)
         assert ended(child)[0] == 0
         assert time.monotonic() - start < 5
+        assert call_of(failed(call.result)).code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 def test_requests_are_served_during_the_readiness_period() -> None:
@@ -142,7 +143,8 @@ def test_a_defect_while_loading_is_told_with_its_traceback() -> None:
         code, _, err = ended(child)
     assert code == 1
     assert err[-1] == "echo: error: KeyError: 'forgotten'"
-    assert json.loads(err[-2])["exception"][0]["exc_type"] == "KeyError"
+    (defect,) = [event for event in map(json.loads, err[:-1]) if event["level"] == "error"]
+    assert defect["exception"][0]["exc_type"] == "KeyError"
 
 
 def test_a_port_in_use_is_told_in_one_line() -> None:

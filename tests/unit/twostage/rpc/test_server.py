@@ -51,10 +51,10 @@ def test_a_draining_server_still_serves(started: ServiceServer) -> None:
 
 def test_health_answers_while_every_worker_is_busy() -> None:
     with echo_server(max_workers=1) as server, connected(server.address) as channel:
-        busy = [say_stub(channel).future(StringValue(value="sleep 0.5")) for _ in range(3)]
+        busy = [say_stub(channel).future(StringValue(value="sleep 0.3")) for _ in range(3)]
         start = time.monotonic()
         assert health(channel) == SERVING
-        assert time.monotonic() - start < 0.4
+        assert time.monotonic() - start < 0.25
         for call in busy:
             call.result()
 

@@ -1,0 +1,79 @@
+"""From settings to a serving process: open ▸ verify ▸ warm ▸ golden check ▸ serve."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import grpc
+from structlog.typing import FilteringBoundLogger
+
+from retrieval_service.engine.engine import RetrievalEngine
+from retrieval_service.engine.golden import check_golden
+from retrieval_service.metrics import RetrievalMetrics
+from retrieval_service.servicer import Held, RetrievalServicer
+from retrieval_service.settings import RetrievalSettings
+from twostage.bundle.store import Store
+from twostage.rpc.launch import launch
+from twostage.rpc.metrics import new_registry
+from twostage.rpc.server import ServiceServer
+from twostage.v1 import retrieval_pb2_grpc
+
+SERVICE_NAME = "twostage.v1.RetrievalService"
+
+_READ_FOLDERS = ("items/", "retrieval/", "golden/")
+"""What this service reads of a generation."""
+
+
+def load(settings: RetrievalSettings, logger: FilteringBoundLogger) -> Held:
+    """Opens the store's current generation and holds it to its own golden answers.
+
+    Raises:
+        BundleError: There is no store or no generation, or a file is not what it should be.
+    """
+    started = time.perf_counter()
+    generation = Store(settings.store).open(verify=_READ_FOLDERS if settings.verify_checksums else ())
+    verified = time.perf_counter()
+    engine = RetrievalEngine.open(generation)
+    # Opened now, so that a damaged table is found here and not by the first request.
+    item_count = len(generation.ids)
+    engine.warm()
+    golden_count = check_golden(engine, generation)
+    index = generation.manifest.tower.index
+    logger.info(
+        "generation loaded",
+        generation=generation.number,
+        item_count=item_count,
+        index=index.factory,
+        golden="none in the bundle, not checked" if golden_count is None else f"{golden_count} answers agree",
+        verify_ms=round((verified - started) * 1e3, 1) if settings.verify_checksums else None,
+        load_ms=round((time.perf_counter() - verified) * 1e3, 1),
+    )
+    return Held(generation, engine)
+
+
+def build(settings: RetrievalSettings, logger: FilteringBoundLogger) -> tuple[ServiceServer, Callable[[], None]]:
+    """Makes the server and the function that loads what it serves."""
+    registry = new_registry()
+    servicer = RetrievalServicer(RetrievalMetrics(registry))
+
+    def register(server: grpc.Server) -> None:
+        retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(servicer, server)
+
+    server = ServiceServer("retrieval", [SERVICE_NAME], register, settings, registry=registry, logger=logger)
+
+    def prepare() -> None:
+        held = load(settings, logger)
+        servicer.hold(held)
+        server.metrics.set_generation(held.generation.number)
+
+    return server, prepare
+
+
+def run(flags: Mapping[str, object]) -> int:
+    """Runs the service in this process and returns its exit code.
+
+    Args:
+        flags: Settings given on the command line by field name; None for those that were not.
+    """
+    return launch("retrieval", RetrievalSettings, flags, build)

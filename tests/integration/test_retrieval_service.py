@@ -1,0 +1,292 @@
+"""The retrieval service over gRPC: real server, real FAISS, real LiteRT."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import structlog
+from google.rpc import error_details_pb2  # type: ignore[import-untyped] # ships no type information
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from retrieval_service.server import SERVICE_NAME, build
+from retrieval_service.settings import RetrievalSettings
+from tests.bundles import make_catalogue, make_store
+from twostage.bundle.store import Store
+from twostage.v1 import common_pb2, retrieval_pb2, retrieval_pb2_grpc
+
+Request = retrieval_pb2.RetrieveRequest
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_store(tmp_path_factory.mktemp("retrieval") / "store")
+
+
+@pytest.fixture(scope="module")
+def channel(store: Store) -> Iterator[grpc.Channel]:
+    settings = RetrievalSettings(store=store.path, port=0, metrics_port=0)
+    server, prepare = build(settings, structlog.get_logger())
+    with server:
+        prepare()
+        with grpc.insecure_channel(server.address) as opened:
+            yield opened
+
+
+@pytest.fixture(scope="module")
+def stub(channel: grpc.Channel) -> retrieval_pb2_grpc.RetrievalServiceStub:
+    return retrieval_pb2_grpc.RetrievalServiceStub(channel)
+
+
+def test_candidates_are_the_nearest_of_the_catalogue(stub: retrieval_pb2_grpc.RetrievalServiceStub) -> None:
+    """A history of one item has that item's vector as its user vector, whatever the attention's weights."""
+    vectors = make_catalogue().vectors.astype(np.float64)
+    response = stub.Retrieve(
+        Request(history=common_pb2.History(rows=[42]), exclude_rows=[42, 7], count=50, return_item_ids=True)
+    )
+    scores = vectors @ vectors[42]
+    scores[[42, 7]] = -np.inf
+    expected = np.argsort(-scores)[:50]
+    assert list(response.candidates.rows) == expected.tolist()
+    np.testing.assert_allclose(response.candidates.scores, scores[expected], atol=1e-5)
+    assert list(response.candidates.item_ids) == [make_catalogue().item_ids[row] for row in expected]
+    assert set(response.candidates.sources) == {1}
+    assert response.generation == 1
+    assert list(response.history_rows) == [42]
+    assert not response.HasField("shortfall")
+    assert [timing.stage for timing in response.timings] == ["resolve", "select", "user_tower", "search", "blend"]
+
+
+def test_unknown_history_items_are_skipped_and_the_rest_counts(stub: retrieval_pb2_grpc.RetrievalServiceStub) -> None:
+    by_id = stub.Retrieve(Request(history=common_pb2.History(item_ids=["item-42", "unknown"]), count=20))
+    by_row = stub.Retrieve(Request(history=common_pb2.History(rows=[42]), count=20))
+    assert by_id.candidates == by_row.candidates
+    assert list(by_id.history_rows) == [42]
+
+
+@pytest.mark.parametrize("item_ids", [[], ["unknown"]])
+def test_without_a_known_history_the_candidates_are_popular(
+    stub: retrieval_pb2_grpc.RetrievalServiceStub, item_ids: list[str]
+) -> None:
+    popularity = make_catalogue().popularity
+    response = stub.Retrieve(Request(history=common_pb2.History(item_ids=item_ids), count=30, generation=1))
+    assert list(response.candidates.rows) == sorted(range(200), key=lambda row: (-popularity[row], row))[:30]
+    assert set(response.candidates.scores) == {0.0}
+    assert set(response.candidates.sources) == {2}
+
+
+def test_what_is_missing_is_counted_and_explained(stub: retrieval_pb2_grpc.RetrievalServiceStub) -> None:
+    response = stub.Retrieve(
+        Request(
+            count=200,
+            exclude_item_ids=["item-1", "unknown"],
+            filter=common_pb2.Filter(conditions=[common_pb2.Condition(attribute="tags", any_of=["poetry"])]),
+        )
+    )
+    tags = make_catalogue().tags
+    assert sorted(response.candidates.rows) == [row for row in range(200) if "poetry" in tags[row] and row != 1]
+    assert response.shortfall.missing_count == 200 - len(response.candidates.rows)
+    assert response.shortfall.reason == common_pb2.SHORTFALL_REASON_EXCLUDED
+
+
+def failure(call: Callable[[], object]) -> tuple[grpc.StatusCode, dict[str, str], str]:
+    """Code, ErrorInfo's metadata with its reason, and message."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    status = rpc_status.from_call(caught.value)
+    assert status is not None
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return caught.value.code(), {"reason": info.reason, **info.metadata}, status.message
+
+
+def test_another_generation_is_refused_and_the_held_one_named(
+    stub: retrieval_pb2_grpc.RetrievalServiceStub,
+) -> None:
+    code, info, _ = failure(lambda: stub.Retrieve(Request(count=1, generation=2)))
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert info == {"reason": "GENERATION_NOT_LOADED", "wanted": "2", "held": "1"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (Request(), "count"),
+        (Request(count=5, history=common_pb2.History(rows=[200])), "history.rows[0]"),
+        (
+            Request(count=5, filter=common_pb2.Filter(conditions=[common_pb2.Condition(attribute="colour")])),
+            "filter.conditions[0].attribute",
+        ),
+    ],
+)
+def test_bad_input_is_refused_by_its_field_and_the_server_goes_on(
+    stub: retrieval_pb2_grpc.RetrievalServiceStub, request_: Request, field: str
+) -> None:
+    code, info, message = failure(lambda: stub.Retrieve(request_))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert info == {"reason": "INVALID_FIELD", "fields": field}
+    assert message.startswith(f"{field}: expected ")
+    assert len(stub.Retrieve(Request(count=5)).candidates.rows) == 5
+
+
+def test_status_tells_what_is_held(stub: retrieval_pb2_grpc.RetrievalServiceStub) -> None:
+    status = stub.GetStatus(retrieval_pb2.RetrievalServiceGetStatusRequest()).status
+    assert (status.service, status.serving, status.detail) == ("retrieval", True, "")
+    assert [(g.generation, g.item_count, g.active) for g in status.generations] == [(1, 200, True)]
+    assert {"faiss-cpu", "ai-edge-litert"} <= set(status.libraries)
+    assert status.uptime_seconds > 0
+
+
+def test_status_is_told_while_loading_and_requests_are_refused(store: Store) -> None:
+    server, _ = build(RetrievalSettings(store=store.path, port=0, metrics_port=0), structlog.get_logger())
+    server.start()
+    try:
+        with grpc.insecure_channel(server.address) as channel:
+            stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
+            status = stub.GetStatus(retrieval_pb2.RetrievalServiceGetStatusRequest()).status
+            assert (status.serving, status.detail, list(status.generations)) == (False, "loading", [])
+            code, info, _ = failure(lambda: stub.Retrieve(Request(count=1)))
+            assert (code, info["reason"]) == (grpc.StatusCode.UNAVAILABLE, "NOT_READY")
+    finally:
+        server.stop(0)
+
+
+def program(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "retrieval_service", "--port", "0", "--metrics-port", "0", *map(str, arguments)]
+
+
+def refused(store: Path, *arguments: object) -> str:
+    """The one line in which a start on this store is refused."""
+    ended = subprocess.run(
+        program("--store", store, "--log-level", "ERROR", *arguments),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stdout == ""
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith("INFO: Created TensorFlow Lite")]
+    assert len(lines) == 1, ended.stderr
+    assert lines[0].startswith("retrieval: error: ")
+    return lines[0]
+
+
+@pytest.fixture
+def damaged(store: Store, tmp_path: Path) -> Store:
+    """A copy of the store to be damaged."""
+    shutil.copytree(store.path, tmp_path / "damaged")
+    return Store(tmp_path / "damaged")
+
+
+def test_a_missing_store_is_refused(tmp_path: Path) -> None:
+    assert "no such store" in refused(tmp_path / "nowhere")
+
+
+def test_an_empty_store_is_refused(tmp_path: Path) -> None:
+    assert "the store is empty" in refused(tmp_path)
+
+
+def test_a_half_written_generation_is_refused(damaged: Store) -> None:
+    (damaged.generations_path / "1" / "manifest.json").unlink()
+    assert "half-written" in refused(damaged.path)
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["items/ids.blob.npy", "retrieval/default/index.faiss", "retrieval/default/user_tower.tflite", "golden/retrieval.json"],
+)  # fmt: skip
+def test_one_flipped_bit_is_refused(damaged: Store, file: str) -> None:
+    path = damaged.generations_path / "1" / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    line = refused(damaged.path)
+    assert file in line
+    assert "expected sha256" in line
+
+
+def test_golden_answers_that_differ_are_refused_even_with_the_right_sums(damaged: Store) -> None:
+    path = damaged.generations_path / "1" / "golden" / "retrieval.json"
+    answers = json.loads(path.read_text())
+    answers[1]["rows"].reverse()
+    path.write_text(json.dumps(answers))
+    assert "golden/retrieval.json: expected answer 1" in refused(damaged.path, "--no-verify-checksums")
+
+
+def test_a_port_in_use_is_refused(store: Store) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"cannot listen on 127.0.0.1:{port}" in refused(store.path, "--port", port)
+
+
+def test_a_bad_setting_is_refused_by_its_name(store: Store) -> None:
+    ended = subprocess.run(
+        program("--store", store.path), capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "TWOSTAGE_RETRIEVAL_MAX_WORKERS": "none"},
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("retrieval: error: TWOSTAGE_RETRIEVAL_MAX_WORKERS: expected")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_the_program_serves_reports_health_and_metrics_and_stops_on_sigterm(store: Store) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        metrics_port = free.getsockname()[1]
+    process = subprocess.Popen(
+        program("--store", store.path, "--metrics-port", metrics_port), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        announced = json.loads(process.stdout.readline())
+        with grpc.insecure_channel(announced["address"]) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            for name in ("", SERVICE_NAME):
+                answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
+            stub.Retrieve(Request(count=11), timeout=10)
+        with urllib.request.urlopen(f"http://{announced['metrics_address']}/metrics", timeout=10) as page:
+            text = page.read().decode()
+        assert 'twostage_retrieval_candidates_total{source="popular"} 11.0' in text
+        assert 'twostage_generation{state="active"} 1.0' in text
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_serving_process_never_imports_tensorflow(store: Store) -> None:
+    code = f"""
+        import sys
+        import grpc, structlog
+        from retrieval_service.server import build
+        from retrieval_service.settings import RetrievalSettings
+        from twostage.v1 import common_pb2, retrieval_pb2, retrieval_pb2_grpc
+
+        settings = RetrievalSettings(store={str(store.path)!r}, port=0, metrics_port=0)
+        server, prepare = build(settings, structlog.get_logger())
+        with server:
+            prepare()
+            with grpc.insecure_channel(server.address) as channel:
+                request = retrieval_pb2.RetrieveRequest(history=common_pb2.History(rows=[1]), count=5)
+                response = retrieval_pb2_grpc.RetrievalServiceStub(channel).Retrieve(request, timeout=10)
+                assert len(response.candidates.rows) == 5
+        print(sorted(name for name in sys.modules if name.split(".")[0] in ("tensorflow", "keras")))
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,69 @@
+"""A small generation of which only the items are there: all that the gateway maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from twostage.bundle.generation import Generation
+from twostage.bundle.manifest import ActionEntry, IndexEntry, RankerEntry, SchemaEntry, SourceEntry, TowerEntry
+from twostage.bundle.store import Store
+from twostage.bundle.writer import GenerationWriter
+from twostage.features.actions import Action, ActionSchema
+
+SCHEMA = ActionSchema(
+    (
+        Action("rated", "rated", taste=False),
+        Action("liked", "rated", min_value=4.0),
+        Action("to_read", "to_read"),
+    )
+)
+"""Ratings of 4 and 5 and wishes are taste; other ratings are not."""
+
+
+def publish_items(
+    path: Path,
+    *,
+    popularity: Sequence[float],
+    tags: Sequence[Sequence[str]] | None = None,
+    years: Sequence[float] | None = None,
+) -> Generation:
+    """Publishes items ``i0``, ``i1``… titled ``Title 0``… with the attributes ``tags`` and ``year``."""
+    count = len(popularity)
+    store = Store(path)
+    with GenerationWriter(store) as writer:
+        kinds = writer.write_items(
+            item_ids=[f"i{row}" for row in range(count)],
+            titles=[f"Title {row}" for row in range(count)],
+            popularity=np.array(popularity, np.float32),
+            attributes={
+                "tags": [[]] * count if tags is None else tags,
+                "year": np.full(count, np.nan) if years is None else np.array(years, np.float64),
+            },
+        )
+        index = IndexEntry(family="exact", factory="Flat", file="none")
+        writer.publish(
+            {
+                "created_at": "2025-01-01T00:00:00Z",
+                "item_count": count,
+                "recorded_actions": ["rated", "to_read"],
+                "actions": [
+                    ActionEntry(name=a.name, source=a.source, min_value=a.min_value, taste=a.taste)
+                    for a in SCHEMA.actions
+                ],
+                "feature_schema": SchemaEntry(title="title", text=["title"]),
+                "attributes": kinds,
+                "towers": {
+                    "t": TowerEntry(dimension=4, history_length=50, item_vectors="none", user_tower="none", index=index)
+                },
+                "default_tower": "t",
+                "rankers": {
+                    "r": RankerEntry(model="r", inputs=[], actions=["rated"], candidate_table="none", blend={})
+                },
+                "default_ranker": "r",
+                "source": SourceEntry(name="tiny", fingerprint="none"),
+            }
+        )
+    return store.open()

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.events import EventReader, write_record_response
+from tests.unit.gateway.catalogue import publish_items
+from twostage.errors import InvalidField
+from twostage.v1 import gateway_pb2
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> EventReader:
+    path: Path = tmp_path_factory.mktemp("store")
+    return EventReader(publish_items(path, popularity=[1.0] * 3))
+
+
+def event(**fields: Any) -> gateway_pb2.Event:
+    return gateway_pb2.Event(**{"event_id": "e", "user_id": "u", "item_id": "i1", "action": "rated", **fields})
+
+
+def test_a_good_event_is_taken_and_happens_now_unless_it_says_when(reader: EventReader) -> None:
+    dated = event(action="liked", value=4.5, request_id="r")
+    dated.time.seconds = 55
+    events, rejections = reader.read([event(), dated], lambda: 1234.5)
+    assert not rejections
+    assert [e.time_seconds for e in events] == [1234, 55]
+    assert [e.value for e in events] == [None, 4.5]
+    assert (events[1].action, events[1].request_id, events[1].item_id) == ("liked", "r", "i1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"event_id": ""}, "event_id: expected 1 to 128 bytes"),
+        ({"event_id": "x" * 129}, "event_id: expected 1 to 128 bytes"),
+        ({"user_id": ""}, "user_id: expected 1 to 256 bytes"),
+        ({"item_id": "nix"}, "item_id: expected an item of generation 1, received 'nix'"),
+        ({"item_id": "x" * 257}, "item_id: expected 1 to 256 bytes"),
+        ({"action": "sold"}, "action: expected one of rated, to_read, liked, received 'sold'"),
+        ({"value": float("inf")}, "value: expected a finite number, received inf"),
+        ({"request_id": "x" * 129}, "request_id: expected 0 to 128 bytes"),
+    ],
+)
+def test_a_fault_rejects_that_event_only(reader: EventReader, fields: dict[str, object], reason: str) -> None:
+    events, rejections = reader.read([event(event_id="a"), event(**fields), event(event_id="c")], lambda: 0.0)
+    assert [e.event_id for e in events] == ["a", "c"]
+    response = write_record_response(len(events), rejections)
+    assert response.accepted_count == 2
+    assert response.rejected[0].index == 1
+    assert response.rejected[0].reason.startswith(reason)
+
+
+def test_a_time_before_1970_is_rejected(reader: EventReader) -> None:
+    early = event()
+    early.time.seconds = -1
+    _, rejections = reader.read([early], lambda: 0.0)
+    assert rejections[0].reason.startswith("time: expected a time from 1970")
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+def test_no_events_and_too_many_are_refused(reader: EventReader, count: int) -> None:
+    with pytest.raises(InvalidField, match=f"events: expected 1 to 1000 entries, received '{count} entries'"):
+        reader.read([event()] * count, lambda: 0.0)

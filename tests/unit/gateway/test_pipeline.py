@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
+
+from gateway.engine.budget import Budget
+from gateway.engine.ladder import Rung, StageFailure, StageLate, StageUnavailable
+from gateway.engine.person import Person, StoredUser
+from gateway.engine.request import Cap, Diversity, RecommendRequest
+from gateway.engine.response import RecommendResponse, Shortfall, ShortfallReason, Timing
+from gateway.engine.stages import Ranked, RankedItem, Retrieved
+from gateway.engine.taste import TasteRule
+from gateway.observer import Observer
+from gateway.pipeline import Pipeline
+from gateway.users.sqlite_store import SqliteUserStore
+from gateway.users.store import NewEvent, UserStore, UserStoreUnavailable
+from tests.unit.gateway.catalogue import publish_items
+from twostage.bundle.filters import Condition, Filter
+from twostage.bundle.generation import Generation
+from twostage.errors import InvalidField
+
+TAGS = [["even" if row % 2 == 0 else "odd"] for row in range(40)]
+
+
+class Columns:
+    """Candidates as arrays; what the adapters keep in messages."""
+
+    def __init__(self, rows: Sequence[int], scores: Sequence[float]) -> None:
+        self._rows, self._scores = np.array(rows, np.uint32), np.array(scores, np.float32)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def rows(self) -> NDArray[np.uint32]:
+        return self._rows
+
+    def scores(self) -> NDArray[np.float32]:
+        return self._scores
+
+    def score(self, index: int) -> float:
+        return float(self._scores[index])
+
+    def sources(self, index: int) -> Sequence[str]:
+        return ("user_vector",) if index % 2 == 0 else ("popular",)
+
+
+class Stages:
+    """Both stages in this process: retrieval offers rows in an order, ranking turns the list around."""
+
+    def __init__(self, rows: Sequence[int], scores: Sequence[float] | None = None) -> None:
+        self.candidates = Columns(rows, scores if scores is not None else np.linspace(1, 0, len(rows)).tolist())
+        self.shortfall: Shortfall | None = None
+        self.retrieval_failure: Exception | None = None
+        self.ranking_failure: Exception | None = None
+        self.person: Person | None = None
+        self.asked_count = 0
+
+    def retrieve(
+        self, request: RecommendRequest, person: Person, *, generation: int, count: int, timeout_seconds: float
+    ) -> Retrieved[Columns]:
+        assert generation == 1
+        assert 0 < timeout_seconds < 1
+        assert count >= min(request.count, 40)
+        self.person, self.asked_count = person, count
+        if self.retrieval_failure is not None:
+            raise self.retrieval_failure
+        return Retrieved(self.candidates, self.shortfall, [Timing("retrieval", 1.0, 0.5)])
+
+    def rank(
+        self,
+        request: RecommendRequest,
+        person: Person,
+        candidates: Columns,
+        *,
+        generation: int,
+        timeout_seconds: float,
+    ) -> Ranked:
+        assert generation == 1
+        assert 0 < timeout_seconds < 1
+        assert person is self.person
+        if self.ranking_failure is not None:
+            raise self.ranking_failure
+        order = list(reversed(range(len(candidates))))[: request.count]
+        items = [
+            RankedItem(
+                item_id=f"i{candidates.rows()[index]}",
+                score=1.0 - position / 100,
+                candidate_index=index,
+                title=f"Title {candidates.rows()[index]}",
+                action_scores={"liked": 0.5},
+                attributes={},
+                ranking_rank=position + 1,
+                reasons=(),
+            )
+            for position, index in enumerate(order)
+        ]
+        return Ranked(items, [Timing("ranking", 2.0, 0.25)])
+
+
+class BrokenStore:
+    """A store whose disk is gone; that fault cannot be produced on a whole one."""
+
+    def read(
+        self, user_id: str, rule: TasteRule, *, taste_count: int = 50, seen_count: int = 10_000
+    ) -> StoredUser | None:
+        del user_id, rule, taste_count, seen_count
+        raise UserStoreUnavailable("disk I/O error")
+
+    def record(self, events: Sequence[NewEvent]) -> int:
+        del events
+        raise UserStoreUnavailable("disk I/O error")
+
+    def forget(self, user_id: str) -> bool:
+        del user_id
+        raise UserStoreUnavailable("disk I/O error")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def generation(tmp_path_factory: pytest.TempPathFactory) -> Generation:
+    path: Path = tmp_path_factory.mktemp("store")
+    return publish_items(path, popularity=[float(row) for row in range(40)], tags=TAGS)
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> SqliteUserStore:
+    store = SqliteUserStore(tmp_path / "users.sqlite")
+    store.record(
+        [
+            NewEvent("e1", "ann", "i39", "rated", 5.0, 10),
+            NewEvent("e2", "ann", "i38", "rated", 1.0, 20),
+            NewEvent("e3", "ann", "vanished", "to_read", None, 30),
+        ]
+    )
+    return store
+
+
+def answer(
+    generation: Generation, users: UserStore, stages: Stages, request: RecommendRequest, candidate_count: int = 500
+) -> RecommendResponse:
+    pipeline = Pipeline(
+        generation, users, stages, stages, candidate_count=candidate_count, observer=Observer(CollectorRegistry())
+    )
+    return pipeline.recommend(request, Budget(1.0))
+
+
+def ids(response: RecommendResponse) -> list[str]:
+    return [recommendation.item_id for recommendation in response.recommendations]
+
+
+def test_both_stages_answering_is_full(generation: Generation, users: SqliteUserStore) -> None:
+    stages = Stages([5, 6, 7])
+    response = answer(generation, users, stages, RecommendRequest("ann", count=2, trace=True))
+    assert (response.rung, response.rung_reason) == (Rung.FULL, "")
+    assert ids(response) == ["i7", "i6"]
+    first = response.recommendations[0]
+    assert (first.candidate_rank, first.sources, first.action_scores) == (3, ("user_vector",), {"liked": 0.5})
+    assert first.trace is not None
+    assert (first.trace.retrieval_rank, first.trace.ranking_rank, first.trace.final_rank) == (3, 1, 1)
+    assert [timing.stage for timing in response.timings] == ["user", "retrieval", "ranking"]
+    assert response.generation == 1
+    assert len(response.request_id) == 32
+
+
+def test_stages_are_told_taste_and_what_was_seen(generation: Generation, users: SqliteUserStore) -> None:
+    stages = Stages([5])
+    response = answer(generation, users, stages, RecommendRequest("ann", exclude_item_ids=["i1"]))
+    assert stages.person is not None
+    assert list(stages.person.history.rows) == [39]
+    assert set(stages.person.excluded_rows.tolist()) == {39, 38, 1}
+    assert response.unknown_item_count == 1
+    assert stages.asked_count == 40
+
+
+def test_candidates_are_never_fewer_than_what_is_asked_for(generation: Generation, users: SqliteUserStore) -> None:
+    stages = Stages([5])
+    answer(generation, users, stages, RecommendRequest(count=30), candidate_count=10)
+    assert stages.asked_count == 30
+
+
+@pytest.mark.parametrize("failure", [StageLate("ranking", "slow"), StageUnavailable("ranking", "gone")])
+def test_without_ranking_the_order_is_retrievals(
+    generation: Generation, users: SqliteUserStore, failure: StageFailure
+) -> None:
+    stages = Stages([5, 6, 7, 8], [0.1, 0.9, 0.5, 0.9])
+    stages.ranking_failure = failure
+    response = answer(generation, users, stages, RecommendRequest("ann", count=3, attributes=["tags"], trace=True))
+    assert (response.rung, response.rung_reason) == (Rung.RETRIEVAL_ORDER, failure.reason)
+    assert ids(response) == ["i6", "i8", "i7"]
+    first, second, _ = response.recommendations
+    assert (first.title, first.attributes, first.action_scores) == ("Title 6", {"tags": "even"}, {})
+    assert [r.score for r in response.recommendations] == pytest.approx([0.9, 0.9, 0.5])
+    assert (first.candidate_rank, second.candidate_rank) == (2, 4)
+    assert second.trace is not None
+    assert (second.trace.retrieval_rank, second.trace.ranking_rank, second.trace.final_rank) == (2, 0, 2)
+
+
+def test_without_retrieval_popular_items_answer(generation: Generation, users: SqliteUserStore) -> None:
+    stages = Stages([5])
+    stages.retrieval_failure = StageUnavailable("retrieval", "gone")
+    response = answer(generation, users, stages, RecommendRequest("ann", count=3, exclude_item_ids=["i36"]))
+    assert (response.rung, response.rung_reason) == (Rung.POPULAR, "retrieval unavailable: gone")
+    assert ids(response) == ["i37", "i35", "i34"]
+    assert [r.score for r in response.recommendations] == [37.0, 35.0, 34.0]
+    assert all(r.sources == ("popular",) and r.candidate_rank == 0 for r in response.recommendations)
+
+
+def test_popular_items_obey_filter_and_caps_and_state_what_is_missing(
+    generation: Generation, users: SqliteUserStore
+) -> None:
+    stages = Stages([5])
+    stages.retrieval_failure = StageLate("retrieval", "slow")
+    odd = Filter((Condition("tags", any_of=("odd",)),))
+    response = answer(generation, users, stages, RecommendRequest("ann", count=25, filter=odd))
+    assert ids(response) == [f"i{row}" for row in range(37, 0, -2)]
+    assert response.shortfall == Shortfall(6, ShortfallReason.EXCLUDED)
+
+    spread = Diversity(0.5, (Cap("tags", 2),))
+    response = answer(generation, users, stages, RecommendRequest("ann", count=25, diversity=spread))
+    assert ids(response) == ["i37", "i36", "i35", "i34"]
+    assert response.shortfall == Shortfall(21, ShortfallReason.SELECTION_POLICY)
+    assert response.rung_reason == "retrieval late: slow; diversity.strength was not applied, caps were"
+
+
+def test_caps_hold_in_retrievals_order_too(generation: Generation, users: SqliteUserStore) -> None:
+    stages = Stages([2, 4, 6, 7, 9])
+    stages.ranking_failure = StageLate("ranking", "slow")
+    request = RecommendRequest(count=3, diversity=Diversity(0.0, (Cap("tags", 1),)))
+    response = answer(generation, users, stages, request)
+    assert ids(response) == ["i2", "i7"]
+    assert response.shortfall == Shortfall(1, ShortfallReason.SELECTION_POLICY)
+
+
+def test_fewer_candidates_than_asked_for_is_explained_by_retrieval(
+    generation: Generation, users: SqliteUserStore
+) -> None:
+    stages = Stages([5, 6])
+    stages.shortfall = Shortfall(38, ShortfallReason.EXCLUDED)
+    assert answer(generation, users, stages, RecommendRequest(count=5)).shortfall == Shortfall(
+        3, ShortfallReason.EXCLUDED
+    )
+    assert answer(generation, users, stages, RecommendRequest(count=50)).shortfall == Shortfall(
+        48, ShortfallReason.CATALOGUE_TOO_SMALL
+    )
+
+
+def test_no_time_for_a_stage_is_a_rung_lower(generation: Generation, users: SqliteUserStore) -> None:
+    pipeline = Pipeline(
+        generation, users, Stages([5]), Stages([5]), candidate_count=5, observer=Observer(CollectorRegistry())
+    )
+    response = pipeline.recommend(RecommendRequest(count=5), Budget(0.006))
+    assert response.rung is Rung.POPULAR
+    assert len(response.recommendations) == 5
+    assert response.rung_reason.startswith("retrieval late: not asked")
+
+
+def test_a_failing_user_store_is_answered_as_for_an_unknown_person(generation: Generation) -> None:
+    registry = CollectorRegistry()
+    stages = Stages([39, 6, 7])
+    pipeline = Pipeline(generation, BrokenStore(), stages, stages, candidate_count=5, observer=Observer(registry))
+    response = pipeline.recommend(RecommendRequest("ann", count=3), Budget(1.0))
+    assert len(response.recommendations) == 3
+    assert response.rung_reason == "user store unavailable: answered as for an unknown person"
+    assert registry.get_sample_value("twostage_gateway_user_store_failures_total") == 1
+
+
+def test_rungs_and_failures_are_counted(generation: Generation, users: SqliteUserStore) -> None:
+    registry = CollectorRegistry()
+    stages = Stages([5, 6])
+    pipeline = Pipeline(generation, users, stages, stages, candidate_count=5, observer=Observer(registry))
+    pipeline.recommend(RecommendRequest(count=1), Budget(1.0))
+    stages.ranking_failure = StageLate("ranking", "slow")
+    pipeline.recommend(RecommendRequest(count=1), Budget(1.0))
+    sample = registry.get_sample_value
+    assert sample("twostage_gateway_recommendations_total", {"rung": "FULL"}) == 1
+    assert sample("twostage_gateway_recommendations_total", {"rung": "RETRIEVAL_ORDER"}) == 1
+    assert sample("twostage_gateway_stage_failures_total", {"stage": "ranking", "kind": "late"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (RecommendRequest(filter=Filter((Condition("nope"),))), r"filter\.conditions\[0\]\.attribute"),
+        (RecommendRequest(attributes=["tags", "nope"]), r"attributes\[1\]"),
+        (RecommendRequest(diversity=Diversity(0.0, (Cap("year", 1),))), r"diversity\.caps\[0\]\.attribute"),
+    ],
+)
+def test_attributes_that_are_not_there_are_refused_before_anybody_is_asked(
+    generation: Generation, users: SqliteUserStore, request_: RecommendRequest, field: str
+) -> None:
+    stages = Stages([5])
+    with pytest.raises(InvalidField, match=f"{field}: expected"):
+        answer(generation, users, stages, request_)
+    assert stages.person is None
+
+
+def test_what_a_stage_refuses_reaches_the_caller(generation: Generation, users: SqliteUserStore) -> None:
+    stages = Stages([5])
+    stages.retrieval_failure = InvalidField("filter.conditions[0].range", "values", "a range")
+    with pytest.raises(InvalidField, match="range"):
+        answer(generation, users, stages, RecommendRequest())
+
+
+def test_what_was_just_recorded_is_in_the_next_request(generation: Generation, users: SqliteUserStore) -> None:
+    stages = Stages([5])
+    users.record([NewEvent("e4", "ann", "i3", "to_read", None, 99)])
+    answer(generation, users, stages, RecommendRequest("ann"))
+    assert stages.person is not None
+    assert list(stages.person.history.rows) == [39, 3]
+    assert list(stages.person.history.times_seconds) == [10, 99]

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from ranking_service.engine.errors import ModelAnswerInvalid
+from ranking_service.model_server_scorer import ModelServerScorer
+from tests.unit.ranking_service.catalogue import ranker_entry
+from tests.unit.ranking_service.scripted_model_server import Answer, refuse, scripted_model_server
+from twostage.errors import DeadlineSpent, NotReady, Overloaded
+from twostage.tfserving import messages
+from twostage.tfserving.client import ModelServerClient
+from twostage.tfserving.tensors import encode
+
+_INPUTS = {"retrieval_scores": np.array([0.5, 0.25], np.float32)}
+
+
+def _score(predict: Answer, *, timeout_seconds: float = 5.0) -> Any:
+    with scripted_model_server(predict) as address, ModelServerClient(address) as client:
+        return ModelServerScorer(client, [ranker_entry()]).score("main", 7, _INPUTS, timeout_seconds)
+
+
+def test_it_asks_for_the_generations_version_by_signature_with_tensor_content() -> None:
+    seen: list[Any] = []
+
+    def predict(request: Any, context: grpc.ServicerContext) -> Any:
+        seen.append(request)
+        response = messages.PredictResponse()
+        response.outputs["action_scores"].CopyFrom(encode(np.array([[0.5, 1.0], [0.0, 0.25]], np.float32)))
+        return response
+
+    assert _score(predict).tolist() == [[0.5, 1.0], [0.0, 0.25]]
+    (request,) = seen
+    assert request.model_spec.name == "main"
+    assert request.model_spec.version.value == 7
+    assert request.model_spec.signature_name == "serving_default"
+    assert list(request.output_filter) == ["action_scores"]
+    assert request.inputs["retrieval_scores"].tensor_content == _INPUTS["retrieval_scores"].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "error", "message"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, "draining", NotReady, "does not answer: draining"),
+        (
+            grpc.StatusCode.NOT_FOUND,
+            "Servable not found for request: Specific(main, 7)",
+            NotReady,
+            "does not hold model main version 7",
+        ),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted", Overloaded, "over capacity"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "", DeadlineSpent, "waiting for the model server"),
+        (grpc.StatusCode.INTERNAL, "kernel failed", NotReady, "INTERNAL: kernel failed"),
+        (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "input size does not match signature",
+            ModelAnswerInvalid,
+            "model main version 7: expected signature serving_default with inputs retrieval_scores",
+        ),
+        (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            'Serving signature key "serving_default" not found.',
+            ModelAnswerInvalid,
+            "not found",
+        ),
+    ],
+)
+def test_a_failing_model_server_is_told_as_what_it_means(
+    code: grpc.StatusCode, details: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        _score(refuse(code, details))
+
+
+def test_a_late_answer_is_a_spent_deadline() -> None:
+    def predict(request: Any, context: grpc.ServicerContext) -> Any:
+        time.sleep(0.5)
+        return messages.PredictResponse()
+
+    with pytest.raises(DeadlineSpent):
+        _score(predict, timeout_seconds=0.1)
+
+
+def test_an_unreachable_model_server_is_named() -> None:
+    with scripted_model_server() as address:
+        pass
+    with ModelServerClient(address) as client, pytest.raises(NotReady, match=f"model server at {address} does not"):
+        ModelServerScorer(client, [ranker_entry()]).score("main", 7, _INPUTS, 1.0)
+
+
+def test_a_missing_output_is_no_answer() -> None:
+    with pytest.raises(ModelAnswerInvalid, match="expected output action_scores, received no output"):
+        _score(lambda _request, _context: messages.PredictResponse())
+
+
+def test_rankers_that_share_a_model_must_agree_about_its_signature() -> None:
+    with ModelServerClient("127.0.0.1:1") as client:
+        ModelServerScorer(client, [ranker_entry(), ranker_entry()])
+        with pytest.raises(ValueError, match="model main: expected one signature"):
+            ModelServerScorer(client, [ranker_entry(), ranker_entry(signature="other")])

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ranking_service.engine.engine import RankingEngine
+from ranking_service.engine.errors import ModelAnswerInvalid
+from ranking_service.server import open_verified, warm_up
+from tests.unit.ranking_service.catalogue import FixedScorer, RetrievalScorer, publish
+from twostage.bundle.errors import BundleCorrupt
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "items/ids.blob.npy",
+        "items/attributes/genre/codes.npy",
+        "ranking/main/candidates.npy",
+        "ranking/main/histories.npy",
+        "retrieval/main/vectors.npy",
+    ],
+)
+def test_a_flipped_byte_in_anything_that_ranking_maps_is_found(store_path: Path, name: str) -> None:
+    store = publish(store_path)
+    path = store.generations_path / "1" / name
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleCorrupt, match=f"{name}: expected sha256"):
+        open_verified(store)
+
+
+def test_a_whole_generation_opens(store_path: Path) -> None:
+    assert open_verified(publish(store_path)).number == 1
+
+
+def test_warming_up_ranks_one_and_many_popular_items(engine: RankingEngine) -> None:
+    scorer = RetrievalScorer()
+    warm_up(engine, scorer)
+    assert [len(inputs["retrieval_scores"]) for _, _, inputs, _ in scorer.calls] == [1, engine.item_count]
+
+
+def test_a_model_that_cannot_rank_fails_the_warm_up(engine: RankingEngine) -> None:
+    with pytest.raises(ModelAnswerInvalid):
+        warm_up(engine, FixedScorer(engine.generation.popularity))

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from ranking_service.settings import RankingSettings
+from twostage.rpc.settings import SettingsError, load_settings
+
+
+def test_the_defaults_are_the_documented_ports_and_addresses() -> None:
+    settings = load_settings(RankingSettings, {"store": "store"})
+    assert (settings.port, settings.metrics_port, settings.model_server) == (50052, 9102, "127.0.0.1:8500")
+
+
+def test_the_environment_is_read_under_the_services_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWOSTAGE_RANKING_STORE", "elsewhere")
+    monkeypatch.setenv("TWOSTAGE_RANKING_MODEL_SERVER", "unix:///run/model.sock")
+    settings = load_settings(RankingSettings)
+    assert (str(settings.store), settings.model_server) == ("elsewhere", "unix:///run/model.sock")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({}, "TWOSTAGE_RANKING_STORE: expected a value, received none"),
+        ({"store": "s", "port": "70000"}, "--port: expected .*65535, received '70000'"),
+        ({"store": "s", "model_server": ""}, "--model-server: expected"),
+        ({"store": "s", "model_server_wait_seconds": "soon"}, "--model-server-wait-seconds: expected .*number"),
+    ],
+)
+def test_a_wrong_setting_is_named(flags: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings(RankingSettings, flags)

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+
+from tests.unit.twostage.rpc.echo import ERRORS, call_of, echo_server, failed, register, say_stub
+from twostage.errors import NotReady
+from twostage.rpc.channels import SERVICE_CONFIG, Replicas
+from twostage.rpc.server import ServiceServer
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[ServiceServer, ServiceServer]]:
+    with echo_server() as first, echo_server() as second:
+        yield first, second
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "did not happen within 10 s"
+        time.sleep(0.01)
+
+
+def count(server: ServiceServer, code: str = "OK") -> float:
+    labels = {"method": "test.Echo/Say", "code": code}
+    return server.metrics.registry.get_sample_value("twostage_requests_total", labels) or 0
+
+
+def ask(replicas: Replicas[Any], text: str = "x") -> str:
+    with replicas.pick() as replica:
+        return str(replica.stub(StringValue(value=text), timeout=5).value)
+
+
+def test_idle_replicas_are_asked_in_turn(pair: tuple[ServiceServer, ServiceServer]) -> None:
+    with Replicas(",".join(server.address for server in pair), say_stub) as replicas:
+        assert [replica.address for replica in replicas.all()] == [server.address for server in pair]
+        for _ in range(10):
+            ask(replicas)
+    assert [count(server) for server in pair] == [5, 5]
+
+
+def test_the_replica_with_the_least_in_flight_is_asked(pair: tuple[ServiceServer, ServiceServer]) -> None:
+    with echo_server() as third:
+        servers = [*pair, third]
+        with Replicas(",".join(server.address for server in servers), lambda _channel: None) as replicas:
+            a, b, c = replicas.all()
+            with a, a, b, c, c:
+                assert {replicas.pick().address for _ in range(6)} == {b.address}
+                assert Counter(replicas.pick(exclude=[b]).address for _ in range(6)) == {a.address: 3, c.address: 3}
+            assert [a.in_flight_count, b.in_flight_count, c.in_flight_count] == [0, 0, 0]
+
+
+def test_excluding_every_replica_is_not_ready() -> None:
+    with Replicas("a:1", lambda _channel: None) as replicas, pytest.raises(NotReady, match="no replica at a:1"):
+        replicas.pick(exclude=replicas.all())
+
+
+def test_a_replica_that_is_down_is_skipped_and_taken_again_when_it_is_back() -> None:
+    down = echo_server()
+    with echo_server() as up:
+        down.start()
+        down.set_serving()
+        port = down.port
+        with Replicas(f"{down.address},{up.address}", say_stub) as replicas:
+            ask(replicas)
+            ask(replicas)
+            down.stop(0)
+            eventually(lambda: replicas.all()[0].failing)
+            before = count(up)
+            for _ in range(6):
+                ask(replicas)
+            assert count(up) == before + 6
+            with echo_server(port=port) as back:
+                eventually(lambda: not replicas.all()[0].failing)
+                for _ in range(6):
+                    ask(replicas)
+                assert count(back) == 3
+
+
+def test_when_all_are_down_one_is_asked_all_the_same() -> None:
+    with Replicas("127.0.0.1:1,127.0.0.1:2", say_stub) as replicas:
+        eventually(lambda: all(replica.failing for replica in replicas.all()))
+        error = failed(lambda: ask(replicas))
+    assert call_of(error).code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_name_that_resolves_anew_changes_the_replicas_and_keeps_those_that_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hosts = ["127.0.0.1", "127.0.0.2"]
+
+    def resolve(_host: str, port: int, **_kind: Any) -> list[Any]:
+        if not hosts:
+            raise socket.gaierror(-2, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in hosts]
+
+    # Which addresses a name has is the one thing that a test cannot arrange for real.
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with Replicas("dns:///retrieval:7", lambda _channel: None, resolve_seconds=0.02) as replicas:
+        stays, _ = replicas.all()
+        hosts[:] = ["127.0.0.1", "127.0.0.3"]
+        eventually(lambda: [replica.address for replica in replicas.all()] == ["127.0.0.1:7", "127.0.0.3:7"])
+        assert replicas.all()[0] is stays
+        hosts.clear()
+        time.sleep(0.1)
+        assert len(replicas.all()) == 2
+
+
+def test_a_name_that_does_not_resolve_is_not_ready_until_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Replicas("dns:///no-such-host.invalid:7", lambda _channel: None, resolve_seconds=60) as replicas:
+        with pytest.raises(NotReady, match=r"no replica at dns:///no-such-host\.invalid:7"):
+            replicas.pick()
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 7))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_where, **_kind: found)
+        replicas.refresh()
+        assert replicas.pick().address == "127.0.0.1:7"
+
+
+def test_a_unix_socket_is_a_replica(tmp_path: Path) -> None:
+    from concurrent import futures  # noqa: PLC0415 - only here
+
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    register(server)
+    address = f"unix:{tmp_path}/s"
+    server.add_insecure_port(address)
+    server.start()
+    try:
+        with Replicas(address, say_stub) as replicas:
+            assert ask(replicas, "over a file") == "over a file"
+    finally:
+        server.stop(0).wait()
+
+
+def test_only_unavailable_is_tried_again_and_once(pair: tuple[ServiceServer, ServiceServer]) -> None:
+    server, _ = pair
+    with Replicas(server.address, say_stub) as replicas:
+        for name in ERRORS:
+            failed(lambda name=name: ask(replicas, name))  # type: ignore[misc]
+    codes = ["INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED", "UNAVAILABLE"]
+    assert [count(server, code) for code in codes] == [1, 3, 1, 1, 2]
+
+
+def test_retries_end_with_their_budget(pair: tuple[ServiceServer, ServiceServer]) -> None:
+    server, _ = pair
+    with Replicas(server.address, say_stub) as replicas:
+        for _ in range(30):
+            failed(lambda: ask(replicas, "NotReady"))
+    # Ten tokens, each failure takes one, no retry at five or fewer: far from the sixty without a budget.
+    assert 30 < count(server, "UNAVAILABLE") <= 35
+
+
+def test_retries_can_be_turned_off(pair: tuple[ServiceServer, ServiceServer]) -> None:
+    server, _ = pair
+    with Replicas(server.address, say_stub, service_config=None) as replicas:
+        failed(lambda: ask(replicas, "NotReady"))
+    assert count(server, "UNAVAILABLE") == 1
+
+
+def test_the_service_config_is_json_that_names_the_budget() -> None:
+    config = json.loads(SERVICE_CONFIG)
+    assert config["retryThrottling"]["maxTokens"] > 0
+    assert config["methodConfig"][0]["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+
+
+def test_a_large_message_passes_when_allowed() -> None:
+    with echo_server(max_message_bytes=8 * 2**20) as server:
+        large = "x" * (6 * 2**20)
+        with Replicas(server.address, say_stub, max_message_bytes=8 * 2**20) as replicas:
+            assert ask(replicas, large) == large

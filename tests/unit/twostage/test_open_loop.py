@@ -1,0 +1,62 @@
+"""The load's clock runs from the moment a request is due, over a real socket."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent import futures
+
+import grpc
+import pytest
+
+from twostage.open_loop import run_load
+from twostage.v1 import gateway_pb2, gateway_pb2_grpc
+
+
+class StallingServicer(gateway_pb2_grpc.RecommendationServiceServicer):
+    """Stalls once for 300 ms, with everything that arrives meanwhile; afterwards it fails every fifth request."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def Recommend(  # noqa: N802 - the method's name in the contract
+        self, request: gateway_pb2.RecommendRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.RecommendResponse:
+        with self._lock:
+            self._count += 1
+            if self._count == 1:
+                time.sleep(0.3)
+            if request.user_id == "refused":
+                context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no")
+        return gateway_pb2.RecommendResponse(rung=gateway_pb2.RUNG_FULL)
+
+
+@pytest.fixture
+def channel() -> Iterator[grpc.Channel]:
+    server = grpc.server(futures.ThreadPoolExecutor(8))
+    gateway_pb2_grpc.add_RecommendationServiceServicer_to_server(StallingServicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        grpc.channel_ready_future(channel).result(timeout=10)
+        yield channel
+    server.stop(None).wait()
+
+
+def test_a_stall_shows_in_every_request_that_was_due_meanwhile(channel: grpc.Channel) -> None:
+    requests = [gateway_pb2.RecommendRequest()]
+    result = run_load(channel, requests, rate=100, seconds=0.6, timeout_seconds=5)
+    latencies = result.latencies["RUNG_FULL"]
+    assert len(latencies) == result.due_count == 60
+    # 30 requests were due in the 300 ms of the stall; a closed loop would have seen one slow one.
+    assert sum(latency > 0.1 for latency in latencies) >= 15
+    assert not result.errors
+
+
+def test_failures_are_counted_by_code_and_not_as_latencies(channel: grpc.Channel) -> None:
+    requests = [gateway_pb2.RecommendRequest(), gateway_pb2.RecommendRequest(user_id="refused")]
+    result = run_load(channel, requests, rate=200, seconds=0.2, timeout_seconds=5)
+    assert result.errors == {"RESOURCE_EXHAUSTED": 20}
+    assert len(result.latencies["RUNG_FULL"]) == 20

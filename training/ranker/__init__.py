@@ -1,0 +1,1 @@
+"""The ``content`` ranker: scores the retrieval stage's candidates by action."""

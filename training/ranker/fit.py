@@ -1,0 +1,261 @@
+"""Trains the ranker."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from training.config import RankerConfig, RankerTraining
+from training.evaluation.metrics import ndcg
+from training.progress import Report
+from training.ranker.calibration import fit_calibration
+from training.ranker.candidates import Requests
+from training.ranker.examples import Examples, SampledLists, sample_lists
+from training.ranker.item_inputs import ItemInputs, taste_actions
+from training.ranker.model import RankerModel, UserBatch, build_ranker
+from twostage.features.actions import ActionSchema
+
+_PROBE_COUNT = 1500
+_PROBE_SHARE = 0.1
+_PROBE_K = 10
+
+
+@dataclass(frozen=True)
+class TrainedRanker:
+    """A trained ranker.
+
+    Args:
+        model: The ranker, calibrated.
+        best_score: Its mean NDCG@10 over taste actions on people it did not train on; NaN when there were none.
+        retrieval_score: The same measure of the retrieval order.
+        epoch_count: Epochs trained.
+    """
+
+    model: RankerModel
+    best_score: float
+    retrieval_score: float
+    epoch_count: int
+
+
+class RankerScorer:
+    """Scores rows of a catalogue with whole tables in memory, as the exported graph does one request at a time.
+
+    Args:
+        model: The ranker.
+        items: The items; their candidate table is computed here.
+    """
+
+    def __init__(self, model: RankerModel, items: ItemInputs) -> None:
+        self._model = model
+        factors = items.factors.reshape(len(items), -1)
+        self._candidates = tf.constant(model.candidate_table(items.vectors, items.features, factors))
+        self._history = tf.constant(items.history_table)
+        self._infer = tf.function(self._score, reduce_retracing=True)
+
+    def _score(self, rows: tf.Tensor, scores: tf.Tensor, history: tf.Tensor, *user: tf.Tensor) -> tf.Tensor:
+        batch = UserBatch(tf.gather(self._history, history), *user)
+        return self._model.score(batch, tf.gather(self._candidates, rows), scores)
+
+    def logits(
+        self,
+        requests: Requests,
+        people: NDArray[np.integer],
+        rows: NDArray[np.int32],
+        scores: NDArray[np.float32],
+        batch_size: int = 64,
+    ) -> NDArray[np.float32]:
+        """Logits float32[B, n, A].
+
+        Args:
+            requests: The people.
+            people: int[B], positions in the requests.
+            rows: int32[B, n], candidates, -1 for none.
+            scores: float32[B, n], retrieval scores.
+            batch_size: People per call.
+        """
+        parts = []
+        for start in range(0, len(people), batch_size):
+            some = people[start : start + batch_size]
+            part = slice(start, start + len(some))
+            user = _user_arrays(requests, some)
+            parts.append(self._infer(np.maximum(rows[part], 0), scores[part], *map(tf.constant, user)).numpy())
+        return np.concatenate(parts)
+
+
+def _user_arrays(requests: Requests, people: NDArray[np.integer]) -> tuple[NDArray[np.generic], ...]:
+    histories = requests.histories
+    return (
+        histories.rows[people],
+        histories.mask[people],
+        histories.actions[people],
+        histories.values[people],
+        histories.ages_days[people],
+        requests.context[people],
+    )
+
+
+class _RankerStep:
+    """One optimiser step, compiled once."""
+
+    def __init__(self, model: RankerModel, items: ItemInputs, config: RankerTraining, step_count: int) -> None:
+        self._model = model
+        self._vectors, self._features = tf.constant(items.vectors), tf.constant(items.features)
+        self._factors = tf.constant(items.factors.reshape(len(items), -1))
+        self._history = tf.constant(items.history_table)
+        self._listwise_weight = config.listwise_weight
+        schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, max(step_count, 1), alpha=0.05)
+        self._optimizer = keras.optimizers.AdamW(schedule, weight_decay=1e-4, global_clipnorm=5.0)
+        self._optimizer.build(model.trainable_variables)
+        self._run = tf.function(self._step)
+
+    def __call__(self, requests: Requests, people: NDArray[np.int64], lists: SampledLists) -> tf.Tensor:
+        """Runs a step and returns its loss."""
+        # Each distinct item passes the item tower once; padding keeps the shape, and so the trace, the same.
+        limit = min(lists.rows.size, len(self._vectors))
+        unique, positions = np.unique(lists.rows, return_inverse=True)
+        unique = np.concatenate([unique, np.zeros(limit - len(unique), unique.dtype)]).astype(np.int32)
+        arrays = (
+            unique,
+            positions.reshape(lists.rows.shape).astype(np.int32),
+            lists.scores,
+            lists.labels,
+            lists.weights,
+            *_user_arrays(requests, people),
+        )
+        return self._run(*map(tf.constant, arrays))
+
+    def _step(
+        self,
+        unique: tf.Tensor,
+        positions: tf.Tensor,
+        scores: tf.Tensor,
+        labels: tf.Tensor,
+        weights: tf.Tensor,
+        history: tf.Tensor,
+        *user: tf.Tensor,
+    ) -> tf.Tensor:
+        batch = UserBatch(tf.gather(self._history, history), *user)
+        variables = self._model.trainable_variables
+        with tf.GradientTape() as tape:
+            encoded = self._model.encode_items(tf.gather(self._vectors, unique), tf.gather(self._features, unique))
+            candidates = tf.concat(
+                [
+                    tf.gather(encoded, positions),
+                    tf.gather(tf.gather(self._factors, unique), positions),
+                ],
+                axis=-1,
+            )
+            logits = self._model.score(batch, candidates, scores, training=True)
+            loss = _loss(logits, labels, weights, self._listwise_weight)
+        self._optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+
+def _loss(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, listwise_weight: float) -> tf.Tensor:
+    """Binary cross-entropy over the list, and a softmax per action in which its positives share the mass."""
+    present = tf.cast(weights > 0, tf.float32)[:, :, None]
+    binary = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits) * weights[:, :, None]
+    binary = tf.reduce_sum(binary) / tf.reduce_sum(weights)
+    masked = tf.where(present > 0, logits + tf.math.log(tf.maximum(weights, 1e-6))[:, :, None], -1e9)
+    shares = tf.nn.log_softmax(masked, axis=1)
+    counts = tf.reduce_sum(labels, axis=1)
+    listwise = -tf.reduce_sum(labels * tf.maximum(shares, -50.0), axis=1) / tf.maximum(counts, 1.0)
+    some = tf.cast(counts > 0, tf.float32)
+    listwise = tf.reduce_sum(listwise * some) / tf.maximum(tf.reduce_sum(some), 1.0)
+    return 10.0 * binary + listwise_weight * listwise
+
+
+def fit_ranker(
+    examples: Examples,
+    items: ItemInputs,
+    actions: ActionSchema,
+    sizes: RankerConfig,
+    config: RankerTraining,
+    seed: int,
+    report: Report,
+) -> TrainedRanker:
+    """Trains the ranker and keeps the epoch that ranks best for people it does not train on.
+
+    Args:
+        examples: Candidates and what people did next.
+        items: The items as of the examples' past.
+        actions: The data set's actions.
+        sizes: The ranker's sizes.
+        config: The schedule.
+        seed: Seeds sampling.
+        report: Told of each epoch.
+
+    Raises:
+        ValueError: There are no examples.
+    """
+    count = len(examples.requests)
+    if count == 0:
+        raise ValueError("ranker: expected people with new items in the validation part, found none")
+    rng = np.random.default_rng(seed)
+    people = rng.permutation(count)
+    probe = people[: min(_PROBE_COUNT, int(count * _PROBE_SHARE))]
+    learners = people[len(probe) :]
+    model = build_ranker(sizes, actions, items.vectors.shape[1], items.features.shape[1])
+    batch_size = min(config.batch_size, len(learners))
+    per_epoch = len(learners) // batch_size
+    step = _RankerStep(model, items, config, per_epoch * config.max_epoch_count)
+    taste = [actions.names.index(name) for name in taste_actions(actions)] or list(range(len(actions.names)))
+    retrieval_score = _probe(examples, probe, None, taste)
+    started, best, best_epoch, weights = time.monotonic(), -1.0, 0, model.get_weights()
+    report.note(f"retrieval order: NDCG@{_PROBE_K} {_show(retrieval_score)}")
+    epoch = 0
+    for epoch in range(1, config.max_epoch_count + 1):
+        order = rng.permutation(learners)
+        losses = []
+        for position in report.steps(per_epoch, f"ranker, epoch {epoch}/{config.max_epoch_count}"):
+            some = order[position * batch_size : (position + 1) * batch_size]
+            losses.append(step(examples.requests, some, sample_lists(examples, some, items.vectors, config, rng)))
+        scores = _probe(examples, probe, RankerScorer(model, items), taste)
+        report.note(
+            f"epoch {epoch}: loss {np.mean(losses):.3f}, NDCG@{_PROBE_K} {_show(scores)}, "
+            f"{time.monotonic() - started:.0f} s"
+        )
+        score = float(np.mean(scores))
+        if math.isnan(score) or score > best:
+            best, best_epoch, weights = score, epoch, model.get_weights()
+        elif epoch - best_epoch >= config.patience:
+            break
+    model.set_weights(weights)
+    fit_calibration(model, RankerScorer(model, items), examples, probe if len(probe) else people)
+    return TrainedRanker(model, best, float(np.mean(retrieval_score)), epoch)
+
+
+def _show(scores: list[float]) -> str:
+    return " ".join(f"{score:.4f}" for score in scores)
+
+
+def _probe(
+    examples: Examples, people: NDArray[np.int64], scorer: RankerScorer | None, columns: list[int]
+) -> list[float]:
+    """NDCG@10 of each action's score, over people who did that action next; by retrieval order without a scorer."""
+    rows = examples.candidates.rows[people]
+    logits = None if scorer is None or not len(people) else scorer.logits(
+        examples.requests, people, rows, examples.candidates.scores[people]
+    )
+    means = []
+    for column in columns:
+        hits, counts = [], []
+        for position, person in enumerate(people):
+            part = slice(int(examples.next_offsets[person]), int(examples.next_offsets[person + 1]))
+            relevant = examples.next_rows[part][examples.next_labels[part, column]]
+            if len(relevant) == 0:
+                continue
+            order = rows[position]
+            if logits is not None:
+                order = order[np.argsort(np.where(order < 0, np.inf, -logits[position, :, column]), kind="stable")]
+            hits.append(np.isin(order[:_PROBE_K], relevant))
+            counts.append(len(relevant))
+        found = np.array(hits, np.bool_).reshape(len(hits), -1)
+        means.append(float(ndcg(found, np.array(counts), _PROBE_K).mean()) if hits else float("nan"))
+    return means

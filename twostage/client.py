@@ -1,0 +1,209 @@
+"""The Python client of the gateway.
+
+::
+
+    with Client("127.0.0.1:50050") as client:
+        answer = client.recommend("user-7", count=10)
+        for recommendation in answer.recommendations:
+            print(recommendation.title, recommendation.score)
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from google.protobuf.message import Message
+
+from twostage.rpc.channels import SERVICE_CONFIG, channel_options
+from twostage.rpc.errors import error_info
+from twostage.v1 import common_pb2, gateway_pb2, gateway_pb2_grpc
+
+_MAX_MESSAGE_BYTES = 16 * 2**20
+
+
+class CallFailed(Exception):
+    """The gateway did not answer a call.
+
+    ::
+
+        CallFailed
+        ├── InvalidRequest       a field breaks the contract; the message names it
+        ├── GatewayUnavailable   nobody answers at the address, or the gateway is loading or stopping
+        └── DeadlineExceeded     no answer in the time given
+
+    Args:
+        message: One line for a person.
+        code: The gRPC status code.
+        reason: The ErrorInfo's reason, e.g. ``INVALID_FIELD``; empty when the gateway gave none.
+    """
+
+    def __init__(self, message: str, code: grpc.StatusCode, reason: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
+class InvalidRequest(CallFailed):
+    """A field breaks the contract; the message names it, what was expected and what came."""
+
+
+class GatewayUnavailable(CallFailed):
+    """Nobody answers at the address, or the gateway is loading or stopping."""
+
+
+class DeadlineExceeded(CallFailed):
+    """No answer came in the time given."""
+
+
+_BY_CODE: dict[grpc.StatusCode, type[CallFailed]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.UNAVAILABLE: GatewayUnavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+}
+
+
+def new_event(
+    user_id: str, item_id: str, action: str, *, value: float | None = None, event_id: str = "", request_id: str = ""
+) -> gateway_pb2.Event:
+    """Makes an event of now.
+
+    Args:
+        user_id: Who.
+        item_id: With what.
+        action: What, e.g. ``rated``.
+        value: E.g. stars; None where the action has none.
+        event_id: Names the event, so that it may be sent twice and counts once; a random name when empty.
+        request_id: The answer that showed the item, when there was one.
+    """
+    event = gateway_pb2.Event(
+        event_id=event_id or uuid.uuid4().hex, user_id=user_id, item_id=item_id, action=action, request_id=request_id
+    )
+    event.time.GetCurrentTime()
+    if value is not None:
+        event.value = value
+    return event
+
+
+class Client:
+    """A connection to a gateway; safe to use from several threads.
+
+    Args:
+        address: ``host:port`` of the gateway, 127.0.0.1:50050 by default.
+        timeout_seconds: How long a call may take, 2 by default.
+    """
+
+    def __init__(self, address: str = "127.0.0.1:50050", *, timeout_seconds: float = 2.0) -> None:
+        self.address = address
+        self.timeout_seconds = timeout_seconds
+        self._channel = grpc.insecure_channel(address, options=channel_options(_MAX_MESSAGE_BYTES, SERVICE_CONFIG))
+        self._stub = gateway_pb2_grpc.RecommendationServiceStub(self._channel)
+
+    def recommend(
+        self,
+        user_id: str = "",
+        *,
+        recent_item_ids: Sequence[str] = (),
+        interest_tags: Sequence[str] = (),
+        count: int | None = None,
+        context: common_pb2.Context | None = None,
+        condition_filter: common_pb2.Filter | None = None,
+        exclude_item_ids: Sequence[str] = (),
+        include_seen: bool = False,
+        diversity: common_pb2.Diversity | None = None,
+        attributes: Sequence[str] = (),
+        explain: bool = False,
+        trace: bool = False,
+        timeout_seconds: float | None = None,
+    ) -> gateway_pb2.RecommendResponse:
+        """Asks for recommendations; every argument is the request's field of that name, ``filter`` excepted.
+
+        Args:
+            user_id: Who; empty for nobody in particular.
+            recent_item_ids: The history for this request, oldest first; replaces the stored one when given.
+            interest_tags: What a person without a history cares for.
+            count: How many, 1..200; the gateway's 20 when None.
+            context: Where and when.
+            condition_filter: Which items may be recommended.
+            exclude_item_ids: Items not to recommend.
+            include_seen: True lets items through that the person has already seen.
+            diversity: How the list is spread.
+            attributes: Attributes to return with each item.
+            explain: True asks for reasons with each item.
+            trace: True asks how each stage moved each item.
+            timeout_seconds: How long this call may take; the client's own when None.
+
+        Raises:
+            CallFailed: The gateway did not answer; see its subclasses.
+        """
+        request = gateway_pb2.RecommendRequest(
+            user_id=user_id,
+            recent_item_ids=recent_item_ids,
+            interest_tags=interest_tags,
+            count=count,
+            context=context,
+            filter=condition_filter,
+            exclude_item_ids=exclude_item_ids,
+            include_seen=include_seen,
+            diversity=diversity,
+            attributes=attributes,
+            explain=explain,
+            trace=trace,
+        )
+        response: gateway_pb2.RecommendResponse = self._call(self._stub.Recommend, request, timeout_seconds)
+        return response
+
+    def record(
+        self, events: Iterable[gateway_pb2.Event], *, timeout_seconds: float | None = None
+    ) -> gateway_pb2.RecordEventsResponse:
+        """Records what people did, 1 to 1,000 events; see :func:`new_event`. May be repeated after a failure.
+
+        Raises:
+            CallFailed: The gateway did not answer. An event that it rejects is listed in the response instead.
+        """
+        request = gateway_pb2.RecordEventsRequest(events=events)
+        response: gateway_pb2.RecordEventsResponse = self._call(self._stub.RecordEvents, request, timeout_seconds)
+        return response
+
+    def status(self, *, timeout_seconds: float | None = None) -> gateway_pb2.RecommendationServiceGetStatusResponse:
+        """Asks what the gateway and the stages behind it hold.
+
+        Raises:
+            CallFailed: The gateway did not answer. A stage that does not answer is listed in the response instead.
+        """
+        request = gateway_pb2.RecommendationServiceGetStatusRequest()
+        response: gateway_pb2.RecommendationServiceGetStatusResponse = self._call(
+            self._stub.GetStatus, request, timeout_seconds
+        )
+        return response
+
+    def close(self) -> None:
+        """Closes the connection; calls in flight are cancelled."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(self, method: Callable[..., Any], request: Message, timeout_seconds: float | None) -> Any:
+        timeout = self.timeout_seconds if timeout_seconds is None else timeout_seconds
+        try:
+            return method(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise self._translated(error, error) from error
+
+    def _translated(self, error: grpc.RpcError, call: object) -> CallFailed:
+        # What stubs raise is both an RpcError and a Call; the type stubs cannot say so.
+        code = call.code() if isinstance(call, grpc.Call) else grpc.StatusCode.UNKNOWN
+        details = (call.details() if isinstance(call, grpc.Call) else None) or "no reason given"
+        found = error_info(error)
+        kind = _BY_CODE.get(code, CallFailed)
+        place = "" if kind is InvalidRequest else f"gateway at {self.address}: {code.name}: "
+        return kind(place + " ".join(details.split()), code, found.reason if found is not None else "")
