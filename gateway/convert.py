@@ -108,31 +108,34 @@ def write_recommend_response(response: RecommendResponse) -> gateway_pb2.Recomme
     """Writes an answer."""
     message = gateway_pb2.RecommendResponse(
         request_id=response.request_id,
-        recommendations=[_write_recommendation(recommendation) for recommendation in response.recommendations],
         generation=response.generation,
         rung=f"RUNG_{response.rung.name}",
         rung_reason=response.rung_reason,
-        timings=[
-            common_pb2.Timing(stage=timing.stage, compute_ms=timing.compute_ms, transport_ms=timing.transport_ms)
-            for timing in response.timings
-        ],
         unknown_item_count=response.unknown_item_count,
     )
+    add = message.recommendations.add
+    for recommendation in response.recommendations:
+        _write_recommendation(recommendation, add())
+    for timing in response.timings:
+        step = message.timings.add()
+        step.stage, step.compute_ms, step.transport_ms = timing
     if response.shortfall is not None:
         reason = f"SHORTFALL_REASON_{response.shortfall.reason.name}"
         message.shortfall.CopyFrom(common_pb2.Shortfall(missing_count=response.shortfall.missing_count, reason=reason))
     return message
 
 
-def _write_recommendation(recommendation: Recommendation) -> gateway_pb2.Recommendation:
-    message = gateway_pb2.Recommendation(
-        item_id=recommendation.item_id,
-        score=recommendation.score,
-        action_scores=recommendation.action_scores,
-        title=recommendation.title,
-        sources=recommendation.sources,
-        candidate_rank=recommendation.candidate_rank,
-    )
+def _write_recommendation(recommendation: Recommendation, message: gateway_pb2.Recommendation) -> None:
+    # Field by field and into its place: through constructors it takes two to three times as long.
+    message.item_id = recommendation.item_id
+    message.score = recommendation.score
+    message.title = recommendation.title
+    message.candidate_rank = recommendation.candidate_rank
+    message.sources.extend(recommendation.sources)
+    if recommendation.action_scores:
+        action_scores = message.action_scores
+        for action, score in recommendation.action_scores.items():
+            action_scores[action] = score
     if recommendation.attributes:
         message.attributes.update(recommendation.attributes)
     if recommendation.reasons:
@@ -143,4 +146,3 @@ def _write_recommendation(recommendation: Recommendation) -> gateway_pb2.Recomme
         message.trace.retrieval_rank = trace.retrieval_rank
         message.trace.ranking_rank = trace.ranking_rank
         message.trace.final_rank = trace.final_rank
-    return message

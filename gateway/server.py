@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import grpc
 from prometheus_client import CollectorRegistry
@@ -19,12 +19,18 @@ from gateway.users.sqlite_store import SqliteUserStore
 from twostage.bundle.generation import Generation
 from twostage.bundle.store import Store
 from twostage.rpc.channels import Replicas
+from twostage.rpc.launch import launch
 from twostage.rpc.metrics import new_registry
 from twostage.rpc.server import ServiceServer
 from twostage.v1 import gateway_pb2_grpc, ranking_pb2_grpc, retrieval_pb2_grpc
 
 SERVICE = "gateway"
 SERVICE_NAME = "twostage.v1.RecommendationService"
+
+
+def run(flags: Mapping[str, object]) -> int:
+    """Runs the gateway in this process; see `twostage.rpc.launch.launch`."""
+    return launch(SERVICE, GatewaySettings, flags, build)
 
 
 def build(

@@ -1,4 +1,4 @@
-"""``python -m model_server``: flags first, so that a mistake shows before TensorFlow is loaded."""
+"""``python -m model_server``: flags and port first, so that a mistake shows before TensorFlow is loaded."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 from types import FrameType
 
 from model_server.flags import FlagError, parse_flags
+from model_server.port import PortTakenError, require_free_port
 
 
 def main(arguments: list[str]) -> int:
@@ -20,7 +21,8 @@ def main(arguments: list[str]) -> int:
     """
     try:
         flags = parse_flags(arguments)
-    except FlagError as error:
+        require_free_port(flags)
+    except (FlagError, PortTakenError) as error:
         sys.stderr.write(f"Failed to start server. Error: {error}\n")
         return 1
     stop = threading.Event()

@@ -54,7 +54,11 @@ class Core:
         self._poll()
         if self._poll_seconds > 0:
             self._poller.start()
-        while not self._lifecycle.wait(lambda versions: _settled(models, versions), _LOOK_SECONDS):
+        # The real server gives labels as soon as one version of each model answers, and so refuses those of a version
+        # that is slower to load; waiting for it harms nobody.
+        while not self._lifecycle.wait(
+            lambda versions: _settled(models, versions) and not _labels_pending(models, versions), _LOOK_SECONDS
+        ):
             if self._stopping.is_set():
                 return False
         self._raise_failures(models, "servable(s)")
@@ -83,10 +87,12 @@ class Core:
         """
         with self._reload_lock:
             added = {name: model for name, model in models.items() if name not in self._models}
-            removed = self._models.keys() - models.keys()
-            self._models = dict(models)
-            for name in removed:
-                self._lifecycle.aspire(name, {})
+            # Not beside a look at the disk, which would ask for a removed model's versions again.
+            with self._poll_lock:
+                removed = self._models.keys() - models.keys()
+                self._models = dict(models)
+                for name in removed:
+                    self._lifecycle.aspire(name, {})
             self._poll()
             while not self._lifecycle.wait(
                 lambda versions: all(_decided(versions(name)) for name in added), _LOOK_SECONDS
@@ -188,3 +194,12 @@ def _decided(versions: list[VersionState]) -> bool:
 
 def _settled(models: Iterable[str], versions: Any) -> bool:
     return all((held := versions(name)) and any(one.aspired for one in held) and _decided(held) for name in models)
+
+
+def _labels_pending(models: Mapping[str, ModelConfig], versions: Any) -> bool:
+    return any(
+        one.state in (State.START, State.LOADING)
+        for name, model in models.items()
+        for one in versions(name)
+        if one.version in model.labels.values()
+    )

@@ -108,7 +108,7 @@ class Servable:
         """
         options = self._run_options(timeout_ms)
         try:
-            outputs: list[NDArray[Any]] = pywrap_tf_session.TF_SessionRun_wrapper(
+            outputs: list[Any] = pywrap_tf_session.TF_SessionRun_wrapper(
                 self._session._session,  # noqa: SLF001  - the handle that the entry point takes
                 options,
                 dict(feeds),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,9 +41,8 @@ def serve(flags: Flags, stop: threading.Event) -> None:
     """Loads the models, listens, and returns after ``stop`` is set and the calls in flight have ended.
 
     Raises:
-        StartError: A bad configuration, a port in use, or a model that cannot be loaded.
+        StartError: A bad configuration, an address that was taken meanwhile, or a model that cannot be loaded.
     """
-    _require_free_port(flags)
     session_config = config_pb2.ConfigProto(
         intra_op_parallelism_threads=flags.tensorflow_intra_op_parallelism,
         inter_op_parallelism_threads=flags.tensorflow_inter_op_parallelism,
@@ -109,17 +107,3 @@ def _listen(flags: Flags, core: Core, stop: threading.Event) -> None:
     stop.wait()
     _LOG.info("stopping; calls in flight have %.0f s to end", GRACE_SECONDS)
     server.stop(GRACE_SECONDS).wait()
-
-
-def _require_free_port(flags: Flags) -> None:
-    """Looks before the models are loaded, which may take long; gRPC itself looks again when it binds."""
-    if flags.port == 0:
-        return
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(flags.host, flags.port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            # As servers do: connections of a predecessor that linger do not count.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise StartError(f"cannot listen on {flags.host}:{flags.port}: {error.strerror}") from error

@@ -8,19 +8,25 @@ from typing import Any
 
 import grpc
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
+from model_server.classify import run_classify
 from model_server.config import parse_config
 from model_server.core import Core
 from model_server.errors import ServingError, invalid_argument, wire_message
 from model_server.metadata import check_fields, describe
+from model_server.multi_inference import run_multi_inference
 from model_server.predict import run_predict
+from model_server.regress import run_regress
 from model_server.status import answer_status
 
 # A caller without a deadline is given as one in the far future.
@@ -64,10 +70,48 @@ class PredictionServicer(prediction_service_pb2_grpc.PredictionServiceServicer):
                 response = run_predict(
                     servable, request, timeout_ms=_time_left_ms(context), as_content=self._as_content
                 )
-            response.model_spec.name = request.model_spec.name
-            response.model_spec.version.value = version
+            _name_version(response.model_spec, request.model_spec.name, version)
             return response
         raise AssertionError  # abort has raised
+
+    def Classify(  # noqa: N802
+        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
+    ) -> classification_pb2.ClassificationResponse:
+        """Tells the classes of examples."""
+        with _status_of(context):
+            _require_spec(request)
+            with self._core.acquire(request.model_spec) as (version, servable):
+                response = run_classify(servable, request, _time_left_ms(context))
+            _name_version(response.model_spec, request.model_spec.name, version)
+            return response
+        raise AssertionError
+
+    def Regress(  # noqa: N802
+        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
+    ) -> regression_pb2.RegressionResponse:
+        """Tells one number of each example."""
+        with _status_of(context):
+            _require_spec(request)
+            with self._core.acquire(request.model_spec) as (version, servable):
+                response = run_regress(servable, request, _time_left_ms(context))
+            _name_version(response.model_spec, request.model_spec.name, version)
+            return response
+        raise AssertionError
+
+    def MultiInference(  # noqa: N802
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
+    ) -> inference_pb2.MultiInferenceResponse:
+        """Runs several signatures of one model on the same examples."""
+        with _status_of(context):
+            if not request.tasks:
+                raise invalid_argument("Missing ModelSpec")
+            _require_spec(request.tasks[0])
+            with self._core.acquire(request.tasks[0].model_spec) as (version, servable):
+                response = run_multi_inference(servable, request, _time_left_ms(context))
+            for result in response.results:
+                _name_version(result.model_spec, request.tasks[0].model_spec.name, version)
+            return response
+        raise AssertionError
 
     def GetModelMetadata(  # noqa: N802
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
@@ -78,8 +122,7 @@ class PredictionServicer(prediction_service_pb2_grpc.PredictionServiceServicer):
             check_fields(request.metadata_field)
             with self._core.acquire(request.model_spec) as (version, servable):
                 response = describe(servable)
-            response.model_spec.name = request.model_spec.name
-            response.model_spec.version.value = version
+            _name_version(response.model_spec, request.model_spec.name, version)
             return response
         raise AssertionError
 
@@ -125,3 +168,8 @@ class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):  # type: ignor
 def _require_spec(request: Any) -> None:
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
+
+
+def _name_version(spec: Any, model: str, version: int) -> None:
+    spec.name = model
+    spec.version.value = version

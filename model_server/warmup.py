@@ -9,8 +9,11 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
+from model_server.classify import run_classify
 from model_server.errors import ServingError, invalid_argument
+from model_server.multi_inference import run_multi_inference
 from model_server.predict import run_predict
+from model_server.regress import run_regress
 from model_server.servable import Servable
 
 _LOG = logging.getLogger(__name__)
@@ -19,14 +22,14 @@ _MAX_RECORDS = 1000
 
 
 def warm_up(servable: Servable) -> int:
-    """Runs the recorded Predict requests against a freshly loaded version; one that fails fails the load.
+    """Runs the recorded requests against a freshly loaded version; one that fails fails the load.
 
     Returns:
         How many records were read.
 
     Raises:
         ServingError: DATA_LOSS when the file is no TFRecord file, INVALID_ARGUMENT when there are over 1000 records
-            or one is no PredictionLog, UNIMPLEMENTED for a record of another call than Predict, or the request's error.
+            or one is no PredictionLog, UNIMPLEMENTED for a record of a session run, or the request's own error.
     """
     path = servable.path / WARMUP_FILE
     if not path.exists():
@@ -59,5 +62,11 @@ def _run(servable: Servable, record: bytes) -> None:
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":
         run_predict(servable, log.predict_log.request, timeout_ms=None, as_content=False)
+    elif kind == "classify_log":
+        run_classify(servable, log.classify_log.request, None)
+    elif kind == "regress_log":
+        run_regress(servable, log.regress_log.request, None)
+    elif kind == "multi_inference_log":
+        run_multi_inference(servable, log.multi_inference_log.request, None)
     elif kind is not None:
         raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")

@@ -41,6 +41,8 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
         self._metrics = metrics
         self._held: Held | None = None
         self._started = time.monotonic()
+        # Read once: finding a package's metadata takes longer than a search.
+        self._version = package_version()
         self._libraries = {name: version(name) for name in _LIBRARIES}
 
     def hold(self, held: Held) -> None:
@@ -94,7 +96,7 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
         return retrieval_pb2.RetrievalServiceGetStatusResponse(
             status=common_pb2.ServiceStatus(
                 service="retrieval",
-                version=package_version(),
+                version=self._version,
                 uptime_seconds=time.monotonic() - self._started,
                 serving=held is not None,
                 generations=generations,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import grpc
 
@@ -70,22 +70,31 @@ class RankingAdapter:
                 STAGE, f"expected an answer of generation {generation}, received {response.generation}"
             )
         candidate_count = len(candidates)
-        actions = tuple(response.actions)
-        items = [_ranked_item(item, actions) for item in response.items]
+        try:
+            items = _ranked_items(request, response)
+        except ValueError as error:
+            why = f"expected one score for each of {len(response.actions)} actions an item"
+            raise StageUnavailable(STAGE, why) from error
         if any(not 0 <= item.candidate_index < candidate_count for item in items):
             raise StageUnavailable(STAGE, "expected items among the candidates, received others")
         return Ranked(items=items, timings=read_timings(STAGE, response.timings, wait_ms))
 
 
-def _ranked_item(item: ranking_pb2.RankedItem, actions: Sequence[str]) -> RankedItem:
-    return RankedItem(
-        item_id=item.item_id,
-        score=item.score,
-        candidate_index=item.candidate_index,
-        title=item.title,
-        action_scores=dict(zip(actions, item.action_scores, strict=True)),
-        # Reading an empty map or list costs as much as a full one.
-        attributes=dict(item.attributes) if item.attributes else _NOTHING,
-        ranking_rank=item.ranking_rank,
-        reasons=tuple(item.reasons) if item.reasons else (),
-    )
+def _ranked_items(request: RecommendRequest, response: ranking_pb2.RankResponse) -> list[RankedItem]:
+    actions = tuple(response.actions)
+    # Looking whether a map or a list is empty costs as much as reading it, so only what was asked for is looked at.
+    described, explained = bool(request.attributes), request.explain
+    return [
+        RankedItem(
+            item_id=item.item_id,
+            score=item.score,
+            candidate_index=item.candidate_index,
+            title=item.title,
+            # Cut out as a list first: iterating over the field itself goes number by number.
+            action_scores=dict(zip(actions, item.action_scores[:], strict=True)),
+            attributes=dict(item.attributes) if described else _NOTHING,
+            ranking_rank=item.ranking_rank,
+            reasons=tuple(item.reasons) if explained else (),
+        )
+        for item in response.items
+    ]

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
+from typing import NamedTuple
 
 from gateway.engine.ladder import Rung
+
+_NO_SCORES: Mapping[str, float] = MappingProxyType({})
+_NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
+
+# What a request has dozens of is a named tuple: a frozen dataclass takes several times as long to make.
 
 
 class ShortfallReason(Enum):
@@ -27,8 +34,7 @@ class Shortfall:
     reason: ShortfallReason
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """How long one step took.
 
     Args:
@@ -42,8 +48,7 @@ class Timing:
     transport_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """How each stage moved an item; ranks count from 1, and ``ranking_rank`` is 0 when ranking did not answer."""
 
     retrieval_score: float = 0.0
@@ -52,8 +57,7 @@ class Trace:
     final_rank: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Recommendation:
+class Recommendation(NamedTuple):
     """One recommended item; fields as in the contract.
 
     Args:
@@ -71,8 +75,8 @@ class Recommendation:
     item_id: str
     score: float
     title: str = ""
-    action_scores: Mapping[str, float] = field(default_factory=dict)
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    action_scores: Mapping[str, float] = _NO_SCORES
+    attributes: Mapping[str, str] = _NO_ATTRIBUTES
     sources: Sequence[str] = ()
     reasons: Sequence[str] = ()
     candidate_rank: int = 0

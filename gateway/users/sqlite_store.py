@@ -18,8 +18,12 @@ from twostage.features.history import HISTORY_LENGTH
 _PAGE = 256
 
 _USER = "SELECT user_number FROM users WHERE user_id = ?"
-_PAGE_OF_EVENTS = (
-    "SELECT item_id, action_number, value, time_seconds, sequence FROM events "
+_NEWEST_EVENTS = (
+    "SELECT item_id, action_number, value, time_seconds, sequence, user_number FROM events "
+    "WHERE user_number = (SELECT user_number FROM users WHERE user_id = ?) ORDER BY sequence DESC LIMIT ?"
+)
+_OLDER_EVENTS = (
+    "SELECT item_id, action_number, value, time_seconds, sequence, user_number FROM events "
     "WHERE user_number = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?"
 )
 _SEEN = "SELECT item_id FROM events WHERE user_number = ? ORDER BY sequence DESC LIMIT ?"
@@ -28,9 +32,8 @@ _RECORD = (
     "VALUES (:user, COALESCE((SELECT MAX(sequence) FROM events WHERE user_number = :user), 0) + 1, "
     ":item, :action, :value, :time, :event, :request) ON CONFLICT DO NOTHING"
 )
-_NEWEST = 2**63 - 1
 
-_Page = list[tuple[str, int, float | None, int, int]]
+_Page = list[tuple[str, int, float | None, int, int, int]]
 
 
 class SqliteUserStore:
@@ -65,16 +68,15 @@ class SqliteUserStore:
     ) -> StoredUser | None:
         """Reads what is known of a person; see :meth:`UserStore.read`."""
         with self._reading() as connection:
-            found = connection.execute(_USER, (user_id,)).fetchone()
-            if found is None:
+            # One statement for nearly everybody: each takes and gives back the locks of the file.
+            page: _Page = connection.execute(_NEWEST_EVENTS, (user_id, _PAGE)).fetchall()
+            if not page:
                 return None
-            user = int(found[0])
-            page: _Page = connection.execute(_PAGE_OF_EVENTS, (user, _NEWEST, _PAGE)).fetchall()
-            taste = rule.newest(self._events(connection, user, page), taste_count)
+            taste = rule.newest(self._events(connection, page), taste_count)
             if len(page) < _PAGE:
                 seen = [row[0] for row in page[:seen_count]]
             else:
-                seen = [row[0] for row in connection.execute(_SEEN, (user, seen_count)).fetchall()]
+                seen = [row[0] for row in connection.execute(_SEEN, (page[0][-1], seen_count)).fetchall()]
         return StoredUser(taste=taste, seen_item_ids=list(dict.fromkeys(seen)))
 
     def record(self, events: Sequence[NewEvent]) -> int:
@@ -125,15 +127,16 @@ class SqliteUserStore:
                 connection.close()
             self._readers.clear()
 
-    def _events(self, connection: sqlite3.Connection, user: int, page: _Page) -> Iterator[TasteEvent]:
+    def _events(self, connection: sqlite3.Connection, page: _Page) -> Iterator[TasteEvent]:
         """A person's events, the newest first; pages after the first are read when they are needed."""
         while True:
-            for item_id, action, value, time_seconds, _ in page:
+            for item_id, action, value, time_seconds, _, _ in page:
                 name = self._action_names.get(action) or self._read_action_name(connection, action)
                 yield TasteEvent(item_id, name, value, time_seconds)
             if len(page) < _PAGE:
                 return
-            page = connection.execute(_PAGE_OF_EVENTS, (user, page[-1][-1], _PAGE)).fetchall()
+            *_, sequence, user = page[-1]
+            page = connection.execute(_OLDER_EVENTS, (user, sequence, _PAGE)).fetchall()
 
     def _read_action_name(self, connection: sqlite3.Connection, action: int) -> str:
         # Another process may have added it after this one read the others.

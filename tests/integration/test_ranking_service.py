@@ -306,8 +306,10 @@ def test_items_carry_ids_titles_attributes_and_reasons(service: RankingProcess) 
 
 def test_the_steps_are_timed_with_the_model_server_apart(service: RankingProcess) -> None:
     timings = {timing.stage: timing.compute_ms for timing in service.rank(_request()).timings}
-    assert list(timings) == ["gather", "model_server", "blend", "select", "describe"]
+    steps = ["gather", "model_server", "blend", "select", "describe"]
+    assert list(timings) == [*steps, "ranking"]
     assert timings["model_server"] > 0
+    assert timings["ranking"] >= sum(timings[step] for step in steps)
 
 
 def test_fewer_candidates_than_asked_for_are_a_shortfall(service: RankingProcess) -> None:

@@ -13,6 +13,7 @@ import textwrap
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -106,11 +107,12 @@ def failure(call: Callable[[], object]) -> tuple[grpc.StatusCode, dict[str, str]
     """Code, ErrorInfo's metadata with its reason, and message."""
     with pytest.raises(grpc.RpcError) as caught:
         call()
-    status = rpc_status.from_call(caught.value)
+    error: Any = caught.value
+    status = rpc_status.from_call(error)
     assert status is not None
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
-    return caught.value.code(), {"reason": info.reason, **info.metadata}, status.message
+    return error.code(), {"reason": info.reason, **info.metadata}, status.message
 
 
 def test_another_generation_is_refused_and_the_held_one_named(
@@ -204,8 +206,13 @@ def test_a_half_written_generation_is_refused(damaged: Store) -> None:
 
 @pytest.mark.parametrize(
     "file",
-    ["items/ids.blob.npy", "retrieval/default/index.faiss", "retrieval/default/user_tower.tflite", "golden/retrieval.json"],
-)  # fmt: skip
+    [
+        "items/ids.blob.npy",
+        "retrieval/default/index.faiss",
+        "retrieval/default/user_tower.tflite",
+        "golden/retrieval.json",
+    ],
+)
 def test_one_flipped_bit_is_refused(damaged: Store, file: str) -> None:
     path = damaged.generations_path / "1" / file
     content = bytearray(path.read_bytes())
@@ -246,14 +253,13 @@ def test_the_program_serves_reports_health_and_metrics_and_stops_on_sigterm(stor
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         metrics_port = free.getsockname()[1]
-    process = subprocess.Popen(
-        program("--store", store.path, "--metrics-port", metrics_port), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )  # fmt: skip
+    command = program("--store", store.path, "--metrics-port", metrics_port)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         assert process.stdout is not None
         announced = json.loads(process.stdout.readline())
         with grpc.insecure_channel(announced["address"]) as channel:
-            health = health_pb2_grpc.HealthStub(channel)
+            health: Any = health_pb2_grpc.HealthStub(channel)
             for name in ("", SERVICE_NAME):
                 answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
                 assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -51,11 +51,11 @@ def bootstrap(
     if not resample_count or not len(values):
         return [Estimate(float(mean)) for mean in means]
     rng = np.random.default_rng(seed)
-    shares = np.full(len(values), 1 / len(values))
     resampled = np.empty((resample_count, values.shape[1]))
     for start in range(0, resample_count, _RESAMPLES_PER_BATCH):
         size = min(_RESAMPLES_PER_BATCH, resample_count - start)
-        draws = rng.multinomial(len(values), shares, size=size).astype(np.float64)
+        drawn_people = rng.integers(len(values), size=(size, len(values))) + len(values) * np.arange(size)[:, None]
+        draws = np.bincount(drawn_people.ravel(), minlength=size * len(values)).reshape(size, -1).astype(np.float64)
         drawn = draws @ defined
         resampled[start : start + size] = np.where(drawn > 0, draws @ known / np.maximum(drawn, 1), np.nan)
     tail = (1 - confidence) / 2

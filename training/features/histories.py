@@ -59,6 +59,17 @@ class PaddedHistories:
     ages_days: NDArray[np.float32]
     counts: NDArray[np.int64]
 
+    def first(self, count: int) -> PaddedHistories:
+        """The first ``count`` histories."""
+        return PaddedHistories(
+            self.rows[:count],
+            self.mask[:count],
+            self.actions[:count],
+            self.values[:count],
+            self.ages_days[:count],
+            self.counts[:count],
+        )
+
 
 def taste_of(interactions: Interactions, actions: ActionSchema) -> NDArray[np.bool_]:
     """Which interactions are taste."""

@@ -23,7 +23,7 @@ class Requests:
 
     Args:
         users: int[B], positions in the data set's user ids.
-        histories: Everything they did, as rankers read it.
+        histories: Their taste, oldest first, as both stages read it when serving.
         user_vectors: float32[B, D], the user tower's answer to their taste.
         context: float32[B, 6].
         seen: CSR-like offsets int64[B + 1] and rows int32 of all their items, which are no candidates.
@@ -38,6 +38,18 @@ class Requests:
     def __len__(self) -> int:
         """The number of people."""
         return len(self.users)
+
+    def first(self, count: int) -> Requests:
+        """The first ``count`` people."""
+        offsets, rows = self.seen
+        offsets = offsets[: count + 1]
+        return Requests(
+            users=self.users[:count],
+            histories=self.histories.first(count),
+            user_vectors=self.user_vectors[:count],
+            context=self.context[:count],
+            seen=(offsets, rows[: offsets[-1]]),
+        )
 
 
 @dataclass(frozen=True)
@@ -71,8 +83,7 @@ def make_requests(
     """
     users = np.asarray(users, np.int64)
     everything = UserOrder.of(past)
-    taste = pad_histories(UserOrder.of(past.take(taste_of(past, actions))), users, actions)
-    histories = pad_histories(everything, users, actions, times)
+    histories = pad_histories(UserOrder.of(past.take(taste_of(past, actions))), users, actions, times)
     lengths = everything.offsets[users + 1] - everything.offsets[users]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
@@ -80,7 +91,7 @@ def make_requests(
     return Requests(
         users=users,
         histories=histories,
-        user_vectors=encode_users(towers.user_tower, towers.item_vectors, taste.rows, taste.mask),
+        user_vectors=encode_users(towers.user_tower, towers.item_vectors, histories.rows, histories.mask),
         context=encode_contexts(times, histories.counts),
         seen=(offsets, seen_rows.astype(np.int32)),
     )

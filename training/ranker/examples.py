@@ -25,6 +25,10 @@ class Examples:
         next_rows: int32[P], distinct within a person and new to them.
         next_labels: bool[P, A], which actions were done with the item.
         next_scores: float32[P], the items' retrieval scores.
+        learn_offsets: int64[B + 1], as ``next_offsets`` for ``learnable``.
+        learnable: int64[L], positions of the next items that are among the person's candidates. Only they are
+            learnt from: next to candidates alone, items that retrieval missed would teach that a low retrieval
+            score is a good sign.
     """
 
     requests: Requests
@@ -33,6 +37,8 @@ class Examples:
     next_rows: NDArray[np.int32]
     next_labels: NDArray[np.bool_]
     next_scores: NDArray[np.float32]
+    learn_offsets: NDArray[np.int64]
+    learnable: NDArray[np.int64]
 
     def labels_of(self, person: int, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
         """bool[len(rows), A]: what the person did next with each of these items."""
@@ -87,9 +93,16 @@ def make_examples(
     requests = make_requests(towers, past, users, actions, times)
     owner = np.repeat(np.arange(len(users)), counts)
     scores = np.einsum("pd,pd->p", requests.user_vectors[owner], towers.item_vectors[pair_rows])
+    candidates = retrieve(requests, towers.item_vectors, candidate_count)
+    # No candidate is -1 and its key below the person's first, which no next item has.
+    offered = np.arange(len(users))[:, None] * (item_count + 1) + candidates.rows + 1
+    learnable = np.flatnonzero(np.isin(owner * (item_count + 1) + pair_rows + 1, offered))
+    learn_counts = np.bincount(owner[learnable], minlength=len(users))
     return Examples(
         requests=requests,
-        candidates=retrieve(requests, towers.item_vectors, candidate_count),
+        candidates=candidates,
+        learn_offsets=np.concatenate([[0], np.cumsum(learn_counts)]),
+        learnable=learnable,
         next_offsets=np.concatenate([[0], np.cumsum(counts)]),
         next_rows=pair_rows,
         next_labels=labels,
@@ -131,13 +144,7 @@ def sample_lists(
         rng: The source of randomness.
     """
     positives = config.positive_count
-    starts = examples.next_offsets[people]
-    lengths = examples.next_offsets[people + 1] - starts
-    # A random stretch of the person's next items, taken as a ring.
-    steps = np.arange(positives)
-    shift = rng.integers(0, np.maximum(lengths, 1))
-    chosen = starts[:, None] + (shift[:, None] + steps) % np.maximum(lengths, 1)[:, None]
-    real = steps < lengths[:, None]
+    chosen, real = _choose_positives(examples, people, positives, rng)
     offered = examples.candidates.rows.shape[1]
     places = rng.integers(0, offered, (len(people), config.negative_count))
     near_rows = examples.candidates.rows[people[:, None], places]
@@ -151,11 +158,36 @@ def sample_lists(
     weights = np.ones(rows.shape, np.float32)
     weights[:, :positives] = real
     weights[:, positives : positives + config.negative_count] = max(offered / max(config.negative_count, 1), 1.0)
-    # A sampled negative that is one of the person's next items would teach the opposite.
-    longest = int(lengths.max(initial=0))
-    ring = np.arange(longest)
-    own = np.where(ring < lengths[:, None], examples.next_rows[np.minimum(starts[:, None] + ring, starts[:, None] + np.maximum(lengths - 1, 0)[:, None])], -2)
-    for column in range(longest):
-        weights[:, positives:][rows[:, positives:] == own[:, column, None]] = 0.0
+    # A sampled negative that the person has, or does next, would teach the opposite.
+    weights[:, positives:][_owned(examples, people, rows[:, positives:], len(item_vectors))] = 0.0
     weights[rows < 0] = 0.0
     return SampledLists(np.maximum(rows, 0).astype(np.int32), scores.astype(np.float32), labels, weights)
+
+
+def _choose_positives(
+    examples: Examples, people: NDArray[np.int64], count: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Positions of up to ``count`` next items per person, int64[B, count], and which of them are real."""
+    starts = examples.learn_offsets[people]
+    lengths = examples.learn_offsets[people + 1] - starts
+    # A random stretch of the person's next items, taken as a ring.
+    steps = np.arange(count)
+    ring = np.maximum(lengths, 1)
+    places = starts[:, None] + (rng.integers(0, ring)[:, None] + steps) % ring[:, None]
+    real = steps < lengths[:, None]
+    return np.where(real, examples.learnable[np.where(real, places, 0)], 0), real
+
+
+def _owned(
+    examples: Examples, people: NDArray[np.int64], rows: NDArray[np.int32], item_count: int
+) -> NDArray[np.bool_]:
+    """bool[B, n]: the person has the item, or it is one of their next."""
+    keys = []
+    for offsets, items in ((examples.next_offsets, examples.next_rows), examples.requests.seen):
+        lengths = offsets[people + 1] - offsets[people]
+        owner = np.repeat(np.arange(len(people)), lengths)
+        within = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        keys.append(owner * item_count + items[np.repeat(offsets[people], lengths) + within])
+    asked = np.arange(len(people))[:, None] * item_count + rows
+    owned: NDArray[np.bool_] = np.isin(asked, np.concatenate(keys))
+    return owned

@@ -161,14 +161,15 @@ def _loss(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, listwise_wei
     """Binary cross-entropy over the list, and a softmax per action in which its positives share the mass."""
     present = tf.cast(weights > 0, tf.float32)[:, :, None]
     binary = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits) * weights[:, :, None]
-    binary = tf.reduce_sum(binary) / tf.reduce_sum(weights)
+    # Per positive, which makes it of the same size as the softmax.
+    binary = tf.reduce_sum(binary) / tf.maximum(tf.reduce_sum(labels), 1.0)
     masked = tf.where(present > 0, logits + tf.math.log(tf.maximum(weights, 1e-6))[:, :, None], -1e9)
     shares = tf.nn.log_softmax(masked, axis=1)
     counts = tf.reduce_sum(labels, axis=1)
     listwise = -tf.reduce_sum(labels * tf.maximum(shares, -50.0), axis=1) / tf.maximum(counts, 1.0)
     some = tf.cast(counts > 0, tf.float32)
     listwise = tf.reduce_sum(listwise * some) / tf.maximum(tf.reduce_sum(some), 1.0)
-    return 10.0 * binary + listwise_weight * listwise
+    return binary + listwise_weight * listwise
 
 
 def fit_ranker(
@@ -201,14 +202,21 @@ def fit_ranker(
     people = rng.permutation(count)
     probe = people[: min(_PROBE_COUNT, int(count * _PROBE_SHARE))]
     learners = people[len(probe) :]
+    learners = learners[np.diff(examples.learn_offsets)[learners] > 0]
+    if len(learners) == 0:
+        raise ValueError("ranker: expected people whose next items are among their candidates, found none")
     model = build_ranker(sizes, actions, items.vectors.shape[1], items.features.shape[1])
     batch_size = min(config.batch_size, len(learners))
     per_epoch = len(learners) // batch_size
     step = _RankerStep(model, items, config, per_epoch * config.max_epoch_count)
     taste = [actions.names.index(name) for name in taste_actions(actions)] or list(range(len(actions.names)))
     retrieval_score = _probe(examples, probe, None, taste)
-    started, best, best_epoch, weights = time.monotonic(), -1.0, 0, model.get_weights()
-    report.note(f"retrieval order: NDCG@{_PROBE_K} {_show(retrieval_score)}")
+    # The first guess as probabilities, or the first steps would go into pushing every score down.
+    fit_calibration(model, RankerScorer(model, items), examples, learners)
+    model.absorb_calibration()
+    guess = _probe(examples, probe, RankerScorer(model, items), taste)
+    report.note(f"NDCG@{_PROBE_K}: retrieval order {_show(retrieval_score)}, before training {_show(guess)}")
+    started, best, best_epoch, weights = time.monotonic(), float(np.mean(guess)), 0, model.get_weights()
     epoch = 0
     for epoch in range(1, config.max_epoch_count + 1):
         order = rng.permutation(learners)

@@ -123,6 +123,13 @@ class RankerModel(keras.Model):
         ]
         return np.concatenate([np.concatenate(encoded), factors.reshape(len(vectors), -1)], axis=1)
 
+    def absorb_calibration(self) -> None:
+        """Moves scale and shift into the head, which must still be as it was made, and resets them."""
+        self.match_logits.kernel.assign(self.match_logits.kernel * self.scale)
+        self.head_logits.bias.assign(self.head_logits.bias + self.shift)
+        self.scale.assign(tf.ones_like(self.scale))
+        self.shift.assign(tf.zeros_like(self.shift))
+
     def gates(self, user: UserBatch) -> list[tf.Tensor]:
         """For each taste action float32[B, 50, 3]: entries of that action, of other taste, and of none."""
         recorded = self.action_schema.recorded_names

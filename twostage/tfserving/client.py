@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -110,8 +109,13 @@ class ModelServerClient:
             response = self._call(self._predict, request, timeout_seconds)
         finally:
             self._slots.release()
-        with _reading_response():
-            return {name: decode(tensor) for name, tensor in response.outputs.items()}
+        outputs_by_name = {}
+        for name, tensor in response.outputs.items():
+            try:
+                outputs_by_name[name] = decode(tensor)
+            except TensorError as error:
+                raise ResponseInvalid(f"output {name!r}: {error}") from error
+        return outputs_by_name
 
     def model_status(self, model: str, version: int | None, timeout_seconds: float) -> dict[int, VersionStatus]:
         """Asks in which state versions of a model are.
@@ -152,8 +156,10 @@ class ModelServerClient:
         """
         request = messages.GetModelMetadataRequest(model_spec=_spec(model, version), metadata_field=["signature_def"])
         response = self._call(self._metadata, request, timeout_seconds)
-        with _reading_response():
+        try:
             return read_signatures(response)
+        except TensorError as error:
+            raise ResponseInvalid(str(error)) from error
 
     def close(self) -> None:
         """Closes the connection; calls in flight are cancelled."""
@@ -184,11 +190,3 @@ def _spec(model: str, version: int | None) -> Message:
         spec.version.SetInParent()
         spec.version.value = version
     return spec
-
-
-@contextmanager
-def _reading_response() -> Iterator[None]:
-    try:
-        yield
-    except TensorError as error:
-        raise ResponseInvalid(str(error)) from error

@@ -13,6 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from twostage.tfserving.errors import TensorError
 from twostage.tfserving.messages import ModelSpec, PredictRequest, TensorProto
 from twostage.tfserving.tensors import STRING, content_of, data_type_of, header, string_values
 
@@ -57,7 +58,10 @@ def encode_request(
         spec.version.value = version
     pieces: list[Any] = [PredictRequest(model_spec=spec, output_filter=outputs).SerializeToString()]
     for name, array in inputs.items():
-        _append_input(pieces, name, array)
+        try:
+            _append_input(pieces, name, array)
+        except TensorError as error:
+            raise TensorError(f"input {name!r}: {error}") from None
     return b"".join(pieces)
 
 

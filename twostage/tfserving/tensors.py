@@ -167,14 +167,38 @@ def _decode_list(values: Any, number: int, dtype: np.dtype[Any], count: int) -> 
 
 
 def _decode_strings(tensor: Message, shape: tuple[int, ...]) -> NDArray[Any]:
-    if tensor.tensor_content:
-        raise TensorError("a tensor of DT_STRING carries tensor_content; expected string_val")
     count = math.prod(shape)
     # A shape alone must not make this process allocate: each element takes a pointer.
     if count * 8 > _MAX_BYTES:
         raise TensorError(f"a tensor of shape {list(shape)} holds too many strings")
-    given = list(tensor.string_val[:count])
-    given += [given[-1] if given else b""] * (count - len(given))
+    if tensor.tensor_content:
+        given = _split_strings(tensor.tensor_content, count)
+    else:
+        given = list(tensor.string_val[:count])
+        given += [given[-1] if given else b""] * (count - len(given))
     strings = np.empty(count, dtype=object)
     strings[:] = given
     return strings.reshape(shape)
+
+
+def _split_strings(content: bytes, count: int) -> list[bytes]:
+    """Reads TensorFlow's form of many strings: the length of each as a varint, then all the bytes."""
+    lengths: list[int] = []
+    position = length = shift = 0
+    while len(lengths) < count:
+        if position == len(content):
+            raise TensorError("the content of a string tensor ends within its lengths")
+        byte = content[position]
+        position += 1
+        length |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            lengths.append(length)
+            length = shift = 0
+    if position + sum(lengths) != len(content):
+        raise TensorError("the content of a string tensor has another length than it says")
+    strings = []
+    for length in lengths:
+        strings.append(content[position : position + length])
+        position += length
+    return strings

@@ -124,7 +124,7 @@ class Caller:
         try:
             return "OK", "", call(request, timeout=timeout_seconds)
         except grpc.RpcError as error:
-            return error.code().name, error.details(), None
+            return error.code().name, error.details() or "", None
 
     def close(self) -> None:
         self._channel.close()

@@ -33,11 +33,11 @@ def export_scaled(path: Path, version: int) -> None:
     """Two inputs and two outputs, which differ by version; a second signature under another name."""
     factor = tf.Variable(float(version))
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator, unused-ignore] # TensorFlow ships no types
     def serve(a: Any, b: Any) -> dict[str, Any]:
         return {"x": a * factor, "y": b + version}
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator, unused-ignore] # TensorFlow ships no types
     def total(a: Any) -> dict[str, Any]:
         return {"sum": tf.reduce_sum(a) * factor}
 
@@ -58,7 +58,7 @@ def export_types(path: Path) -> None:
     """Gives back what it gets, in the types that a ranker may use."""
     kinds = {"half": tf.float16, "integer": tf.int32, "flag": tf.bool, "text": tf.string, "double": tf.float64}
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator, unused-ignore] # TensorFlow ships no types
     def serve(**inputs: Any) -> dict[str, Any]:
         return {f"{name}_out": tf.identity(value) for name, value in inputs.items()}
 
@@ -71,7 +71,7 @@ def export_types(path: Path) -> None:
 def export_slow(path: Path) -> None:
     """Counts as far as asked, one step after another."""
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator, unused-ignore] # TensorFlow ships no types
     def serve(n: Any) -> dict[str, Any]:
         def step(i: Any, value: Any) -> Any:
             return i + 1, tf.tanh(value + tf.reduce_sum(tf.random.uniform([64, 64])))

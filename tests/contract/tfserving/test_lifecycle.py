@@ -51,20 +51,31 @@ class Server:
         return int(self.client.predict("m", version, {"a": _ROWS, "b": _NUMBERS}, timeout_seconds=5)["y"][0])
 
 
-@pytest.fixture
-def server(models: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server(models: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """One server for the whole file, whose tests follow upon each other: each start costs seconds."""
     if request.config.getoption("--tfserving-address"):
-        pytest.skip("changes a server's disk, which only the embedded server shares")
-    base = tmp_path / "m"
+        pytest.skip("changes a server's disk and stops it, which only the embedded server is for")
+    folder = tmp_path_factory.mktemp("lifecycle")
+    base = folder / "m"
     base.mkdir()
     _publish(models, 1, base)
-    flags = ["--model_name=m", f"--model_base_path={base}", "--max_num_load_retries=0"]
-    with running(flags, tmp_path / "log") as process, ModelServerClient(process.address()) as client:
-        yield Server(process, client, base)
+    config = folder / "models.config"
+    config.write_text(
+        f"""model_config_list {{
+          config {{ name: "m" base_path: "{base}" model_platform: "tensorflow" }}
+          config {{ name: "slow" base_path: "{models / "slow"}" model_platform: "tensorflow" }}
+        }}"""
+    )
+    socket_path = folder / "socket"
+    flags = [f"--model_config_file={config}", "--max_num_load_retries=0", f"--grpc_socket_path={socket_path}"]
+    with running(flags, folder / "log") as process:
+        process.address()
+        with ModelServerClient(f"unix://{socket_path}") as client:
+            yield Server(process, client, base)
 
 
 def test_versions_come_fail_and_go_without_a_failed_request(server: Server, models: Path) -> None:
-    # One start of the server for one story: each start costs seconds.
     available, ended = VersionState.AVAILABLE, VersionState.END
     assert server.states() == {1: available}
 
@@ -126,41 +137,29 @@ def test_versions_come_fail_and_go_without_a_failed_request(server: Server, mode
     with pytest.raises(ModelNotFound, match=r"Latest\(m\)"):
         server.answering_version()
 
-    server.process.terminate(signal.SIGINT)
+
+def test_a_call_in_flight_ends_well_when_the_server_is_told_to_stop(server: Server) -> None:
+    answers: list[int] = []
+
+    def ask(n: int) -> None:
+        outputs = server.client.predict("slow", 1, {"n": np.array(n, np.int32)}, timeout_seconds=30)
+        answers.append(int(outputs["n"]))
+
+    # As long a call as takes about a second here, found by a shorter one.
+    ask(100)
+    begin = time.monotonic()
+    ask(1000)
+    n = int(1000 * 1.5 / (time.monotonic() - begin))
+    answers.clear()
+    asking = threading.Thread(target=ask, args=(n,))
+    asking.start()
+    time.sleep(0.3)
+    server.process.terminate(signal.SIGTERM)
+    asking.join()
+    assert answers == [n]
     assert server.process.wait() == 0
     with pytest.raises(ModelServerUnavailable):
-        server.answering_version()
-
-
-def test_a_call_in_flight_ends_well_when_the_server_is_told_to_stop(
-    models: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if request.config.getoption("--tfserving-address"):
-        pytest.skip("stops the server")
-    path = tmp_path / "socket"
-    flags = ["--model_name=slow", f"--model_base_path={models / 'slow'}", f"--grpc_socket_path={path}"]
-    with running(flags, tmp_path / "log") as process:
-        process.address()
-        with ModelServerClient(f"unix://{path}") as client:
-            answers: list[int] = []
-
-            def ask(n: int) -> None:
-                outputs = client.predict("slow", 1, {"n": np.array(n, np.int32)}, timeout_seconds=30)
-                answers.append(int(outputs["n"]))
-
-            # As long a call as takes about a second here, found by a short one.
-            ask(100)
-            begin = time.monotonic()
-            ask(1000)
-            n = int(1000 * 1.5 / (time.monotonic() - begin))
-            answers.clear()
-            asking = threading.Thread(target=ask, args=(n,))
-            asking.start()
-            time.sleep(0.3)
-            process.terminate()
-            asking.join()
-            assert answers == [n]
-            assert process.wait() == 0
+        ask(1)
 
 
 def test_a_port_in_use_is_one_line_and_exit_1(tmp_path: Path) -> None:
@@ -178,16 +177,3 @@ def test_a_port_in_use_is_one_line_and_exit_1(tmp_path: Path) -> None:
     assert ended.stderr.splitlines() == [
         f"Failed to start server. Error: cannot listen on 127.0.0.1:{port}: Address already in use"
     ]
-
-
-def test_a_broken_only_version_ends_the_start_with_its_reason(tmp_path: Path) -> None:
-    (tmp_path / "1").mkdir()
-    flags = ["--port=0", "--model_name=m", f"--model_base_path={tmp_path}", "--max_num_load_retries=0"]
-    ended = subprocess.run(
-        [sys.executable, "-m", "model_server", *flags], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 1
-    assert (
-        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{{name: m version: 1} "
-        "due to error: NOT_FOUND: Specified file path does not appear to contain a SavedModel bundle"
-    ) in ended.stderr

@@ -23,9 +23,9 @@ def _values(tensor: Any) -> list[Any]:
     assert not tensor.tensor_content
     filled = [list(getattr(tensor, name)) for name in _LISTS if getattr(tensor, name)]
     assert len(filled) <= 1
-    values = filled[0] if filled else []
+    values: list[Any] = filled[0] if filled else []
     if messages.data_type_name(tensor.dtype) == "DT_HALF":
-        return np.array(values, np.uint16).view(np.float16).tolist()
+        return list(np.array(values, np.uint16).view(np.float16).astype(float))
     return [value.decode() if isinstance(value, bytes) else value for value in values]
 
 

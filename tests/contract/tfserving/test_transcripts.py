@@ -17,9 +17,10 @@ from twostage.tfserving import messages
 
 pytestmark = pytest.mark.data
 
-_SETUP = ("A", "A2", "A (same config as setup A)")
+# X2 serves the model with a default input under the same flags.
+_SETUP = ("A", "A2", "A (same config as setup A)", "X2: default flags, all models")
 _RPCS = ("Predict", "GetModelMetadata", "GetModelStatus", "Classify", "Regress", "MultiInference")
-_UNSERVED = {"defs", "slowb"}
+_UNSERVED = {"slowb"}
 
 # Where the embedded server answers otherwise, and why that is right or harmless.
 _KNOWN_DIFFERENCES: dict[str, str] = {}
@@ -72,7 +73,7 @@ def _cases(recorded: Path) -> list[dict[str, Any]]:
 
 def _stable_prefix(message: str) -> str:
     """What does not depend on the names that a graph's functions and nodes happen to have."""
-    return message.split("\n\t [[{{")[0]
+    return message.split("\n\t [[{{", maxsplit=1)[0]
 
 
 def _difference(case: dict[str, Any], answer: tuple[str, str, Any]) -> str:
@@ -81,7 +82,11 @@ def _difference(case: dict[str, Any], answer: tuple[str, str, Any]) -> str:
     if code != case["grpc_code"]:
         return f"{code} {message!r}, expected {case['grpc_code']} {case['grpc_message']!r}"
     if code != "OK":
-        return "" if message.startswith(_stable_prefix(case["grpc_message"])) else f"{message!r}, expected {case['grpc_message']!r}"
+        return (
+            ""
+            if message.startswith(_stable_prefix(case["grpc_message"]))
+            else f"{message!r}, expected {case['grpc_message']!r}"
+        )
     expected = case["response"]
     if case["rpc"] == "Predict":
         return _spec_difference(expected, response) or _outputs_difference(case["response_tensors"], response)
@@ -131,9 +136,7 @@ def _same_values(tensor: Any, field: str, values: Any) -> bool:
     return bool(np.allclose(np.array(given, float), np.array(values, float).reshape(-1), rtol=1e-5, atol=1e-6))
 
 
-def test_recorded_answers_are_given_again(
-    recorded: Path, setup_a: Caller, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_recorded_answers_are_given_again(recorded: Path, setup_a: Caller, capsys: pytest.CaptureFixture[str]) -> None:
     differences = {}
     cases = _cases(recorded)
     for case in cases:

@@ -14,12 +14,17 @@ from training.evaluation.baselines.matrix_factorisation import MatrixFactorisati
 from training.evaluation.baselines.popularity import Popularity
 from training.evaluation.problem import Problem
 from training.evaluation.recommender import Fitted, Recommender
+from training.evaluation.settings import EvaluationSettings
 
 _log = structlog.get_logger(__name__)
 
 
 def fit_baselines(
-    problem: Problem, *, ease_regularization: float = 200.0, recent_days: float = 14.0, ease: bool = True
+    problem: Problem,
+    settings: EvaluationSettings | None = None,
+    *,
+    recent_days: float = 14.0,
+    ease: bool = True,
 ) -> Iterator[Fitted]:
     """Fits one baseline after the other, each when it is asked for, so that only one need be in memory.
 
@@ -28,13 +33,14 @@ def fit_baselines(
 
     Args:
         problem: What to learn from.
-        ease_regularization: EASE's lambda.
+        settings: The models' settings; the defaults when None.
         recent_days: How far back recent popularity looks.
         ease: False leaves EASE out, which takes most of the time on ten thousand items.
 
     Yields:
         Each baseline with its wall time.
     """
+    chosen = settings or EvaluationSettings()
     fits: list[Callable[[], Recommender]] = [lambda: Popularity(problem)]
     if problem.training.times is not None:
         fits.append(lambda: Popularity(problem, recent_days))
@@ -43,10 +49,17 @@ def fit_baselines(
     fits.append(lambda: ItemKnn(problem))
     item_count = len(known_rows(problem))
     if ease and item_count <= MAX_ITEM_COUNT:
-        fits.append(lambda: Ease(problem, ease_regularization))
+        fits.append(lambda: Ease(problem, chosen.ease_regularization))
     elif ease:
         _log.warning("baseline_left_out", model="EASE", item_count=item_count, max_item_count=MAX_ITEM_COUNT)
-    fits.append(lambda: MatrixFactorisation(problem))
+    fits.append(
+        lambda: MatrixFactorisation(
+            problem,
+            factor_count=chosen.factor_count,
+            regularization=chosen.factor_regularization,
+            confidence=chosen.factor_confidence,
+        )
+    )
     for fit in fits:
         start = time.perf_counter()
         recommender = fit()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ranking_service.engine.blend import blend_scores, blend_weights
@@ -17,7 +17,9 @@ def test_a_score_is_the_weighted_mean_of_the_probabilities() -> None:
     assert blend_scores(probabilities, weights) == pytest.approx([(0.8 + 3 * 0.4) / 4, 0.75])
 
 
-@given(st.lists(st.floats(0, 3e38), min_size=3, max_size=3).filter(lambda w: max(w) > 0))
+@given(st.lists(st.floats(0, 1.7e308), min_size=3, max_size=3).filter(lambda w: max(w) > 0))
+@example([1.7e308, 1.7e308, 1.7e308])
+@example([5e-324, 5e-324, 0.0])
 def test_weights_of_any_size_sum_to_one(raw: list[float]) -> None:
     weights = blend_weights(_ACTIONS, dict(zip(_ACTIONS, raw, strict=True)))
     assert weights.sum() == pytest.approx(1.0)

@@ -104,6 +104,10 @@ def test_caps_that_let_too_few_through_are_the_reason_of_the_shortfall(engine: R
     ranked = engine.rank(query, RetrievalScorer(), 1.0)
     assert ranked.rows.tolist() == [0, 3]
     assert ranked.shortfall == Shortfall(1, ShortfallReason.SELECTION_POLICY)
+    exactly_enough = engine.rank(replace(query, count=4), RetrievalScorer(), 1.0)
+    assert exactly_enough.shortfall == Shortfall(2, ShortfallReason.SELECTION_POLICY)
+    too_few = engine.rank(replace(query, count=5), RetrievalScorer(), 1.0)
+    assert too_few.shortfall == Shortfall(3, ShortfallReason.TOO_FEW_CANDIDATES)
 
 
 def test_pins_and_diversity_change_the_order_and_the_trace_keeps_the_ranks(engine: RankingEngine) -> None:

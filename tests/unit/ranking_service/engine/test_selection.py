@@ -139,10 +139,11 @@ def test_full_strength_takes_the_unlike_item_before_the_better_scored_twin() -> 
 
 
 def test_a_pin_counts_for_the_caps_of_what_follows_and_is_not_bound_by_them() -> None:
-    rows = np.arange(4, dtype=np.uint32)
-    scores = np.array([0.9, 0.8, 0.7, 0.6])
+    rows = np.arange(6, dtype=np.uint32)
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     same = CapRule(lambda row: [row % 2], 1)
-    chosen = select(rows, scores, descending(scores), 4, caps=[same], pinned_rows=[3, 1, 3])
+    chosen = select(rows, scores, descending(scores), 6, caps=[same], pinned_rows=[3, 1, 3])
+    # 5 is odd like the pins; 2 and 4 are even like 0.
     assert chosen.tolist() == [3, 1, 0]
 
 

@@ -83,17 +83,36 @@ def test_equal_scores_are_in_the_order_of_rows(tmp_path: Path) -> None:
     assert rows[:5].tolist() == [5, 6, 7, 8, 9]
 
 
-def test_a_narrow_filter_keeps_the_recall_of_an_inverted_file(tmp_path: Path) -> None:
-    """Probed at the depth measured without a filter, it would miss half of what a filter leaves."""
-    built, entry = build_index(VECTORS, QUERIES, at=50, exact_limit=0)
-    write_index(built, tmp_path / "index.faiss")
-    index = FaissIndex.open(tmp_path / "index.faiss", entry, VECTORS)
-    mask = np.random.default_rng(3).random(len(VECTORS)) < 0.2
+@pytest.fixture(scope="module")
+def shallow(tmp_path_factory: pytest.TempPathFactory) -> FaissIndex:
+    """An inverted file that is probed just deep enough for the nearest ten."""
+    built, entry = build_index(VECTORS, QUERIES, at=10, recall_target=0.9, exact_limit=0)
+    assert entry.probe_count is not None
+    assert entry.probe_count < built.nlist / 20
+    path = tmp_path_factory.mktemp("shallow") / entry.file
+    write_index(built, path)
+    return FaissIndex.open(path, entry, VECTORS)
+
+
+@pytest.mark.parametrize(("allowed_share", "count"), [(0.1, 10), (0.3, 10), (1.0, 30), (1.0, 50)])
+def test_asking_for_more_or_allowing_less_keeps_the_recall(
+    shallow: FaissIndex, allowed_share: float, count: int
+) -> None:
+    mask = np.random.default_rng(3).random(len(VECTORS)) < allowed_share
     hits = 0
     for query in QUERIES:
-        expected = np.argsort(-np.where(mask, VECTORS @ query, -np.inf))[:50]
-        hits += len(np.intersect1d(expected, index.search(query, 50, RowSelector(mask))[0]))
-    assert hits / (50 * len(QUERIES)) >= 0.9
+        expected = np.argsort(-np.where(mask, VECTORS @ query, -np.inf))[:count]
+        hits += len(np.intersect1d(expected, shallow.search(query, count, RowSelector(mask))[0]))
+    assert hits / (count * len(QUERIES)) >= 0.93
+
+
+def test_a_selector_that_leaves_only_far_rows_still_gets_its_count(shallow: FaissIndex) -> None:
+    for query in QUERIES[:20]:
+        scores = VECTORS @ query
+        mask = scores < np.median(scores)
+        rows, _ = shallow.search(query, 10, RowSelector(mask))
+        assert len(rows) == 10
+        assert mask[rows].all()
 
 
 def test_count_0_and_an_empty_selector_find_nothing(index: FaissIndex) -> None:

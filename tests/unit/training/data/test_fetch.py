@@ -55,9 +55,24 @@ class Dripping(http.server.BaseHTTPRequestHandler):
             pass
 
 
+class Hesitant(Dripping):
+    """Sends its headers so slowly that each piece comes in time and the whole does not."""
+
+    def do_HEAD(self) -> None:
+        """Sends a byte now and then."""
+        try:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            for _ in range(50):
+                self.wfile.write(b"A")
+                time.sleep(0.1)
+        except OSError:
+            pass
+
+
 def serve(handler: Any) -> Iterator[str]:
     """Runs a server on a free port."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.block_on_close = False
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -82,6 +97,12 @@ def url(source: Path) -> Iterator[str]:
 def dripping_url() -> Iterator[str]:
     """A server that never ends."""
     yield from serve(Dripping)
+
+
+@pytest.fixture
+def hesitant_url() -> Iterator[str]:
+    """A server that never gets to the point."""
+    yield from serve(Hesitant)
 
 
 def ids(source: Path) -> dict[str, str]:
@@ -144,6 +165,14 @@ def test_a_server_that_does_not_answer_is_waited_for_no_longer_than_asked(tmp_pa
         started = time.monotonic()
         with pytest.raises(DataError, match="cannot be downloaded"):
             fetch_goodbooks(tmp_path, 0.3, base_url=f"http://127.0.0.1:{silent.getsockname()[1]}/")
+
+    assert time.monotonic() - started < 3.0
+
+
+def test_an_answer_that_hesitates_is_waited_for_no_longer_than_asked(tmp_path: Path, hesitant_url: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"no answer within 0\.3 s"):
+        fetch_goodbooks(tmp_path, 0.3, base_url=hesitant_url)
 
     assert time.monotonic() - started < 3.0
 

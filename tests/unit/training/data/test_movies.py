@@ -16,6 +16,7 @@ from tests.unit.training.data.published_files import (
 from training.data.dataset import SplitKind
 from training.data.errors import DataError
 from training.data.read import read_dataset
+from training.data.split import split
 
 TWEETED = {"movies.dat": FILMS_DAT, "ratings.dat": FILM_RATINGS_DAT}
 RATED = {"movies.csv": FILMS_CSV, "ratings.csv": FILM_RATINGS_CSV}
@@ -62,6 +63,14 @@ def test_movielens_films_are_read_with_genres_and_both_tasks(tmp_path: Path) -> 
     assert [task.name for task in dataset.tasks] == ["liked", "rated"]
     assert dataset.split_rule.kind is SplitKind.LEAVE_LAST_OUT
     assert dataset.interactions.values.tolist() == [4.0, 3.5, 5.0, 0.5, 4.5, 3.0]
+
+
+def test_of_a_film_rated_again_the_later_rating_is_kept_wherever_it_stands(tmp_path: Path) -> None:
+    ratings = "userId,movieId,rating,timestamp\n1,1,5,300\n1,1,1,100\n1,9,2,50\n1,9,4,50\n"
+
+    done = read_dataset(write_files(tmp_path, RATED | {"ratings.csv": ratings})).interactions
+
+    assert done.values.tolist() == [5.0, 4.0]
 
 
 def test_the_older_movielens_files_are_told_from_tweets_and_read_as_latin_1(tmp_path: Path) -> None:
@@ -115,3 +124,6 @@ def test_the_real_movielens_files_hold_what_their_readme_counts(real_data: Calla
     assert (len(dataset.catalogue), len(done.user_ids), len(done)) == (9_742, 610, 100_836)
     assert int((done.values >= 4).sum()) == 48_580
     assert np.bincount(done.users).max() == 2_698
+    test = split(dataset).test
+    # The README's people whose last film occurs in training.
+    assert int(np.isin(done.rows[test], done.rows[~test]).sum()) == 587

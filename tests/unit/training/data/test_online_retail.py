@@ -10,6 +10,7 @@ import pytest
 from tests.unit.training.data.published_files import RETAIL, write_files
 from training.data.errors import DataError
 from training.data.read import read_dataset
+from training.data.split import split
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,15 @@ def test_the_real_file_holds_what_its_readme_counts(real_data: Callable[[str], P
     pairs = np.unique(done.users.astype(np.int64) * 3_659 + done.rows)
     assert len(pairs) == 266_221
     assert dataset.catalogue.columns["description"].null_count == 0
+
+
+@pytest.mark.data
+def test_the_real_split_tests_as_many_customers_as_its_readme_counts(real_data: Callable[[str], Path]) -> None:
+    dataset = read_dataset(real_data("online-retail"))
+    done, test = dataset.interactions, split(dataset).test
+    pairs = done.users.astype(np.int64) * len(dataset.catalogue) + done.rows
+    known = test & np.isin(done.users, done.users[~test])
+    new = known & ~np.isin(pairs, pairs[~test]) & np.isin(done.rows, done.rows[~test])
+
+    assert len(np.unique(done.users[known])) == 1_395
+    assert len(np.unique(done.users[new])) == 1_287

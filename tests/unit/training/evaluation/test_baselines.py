@@ -13,6 +13,7 @@ from training.evaluation.baselines.popularity import Popularity
 from training.evaluation.baselines.suite import fit_baselines
 from training.evaluation.harness import check_lists, evaluate
 from training.evaluation.problem import Problem, pose
+from training.evaluation.settings import EvaluationSettings
 
 from .conftest import MakeDataset, MakeProblem, cut_split
 
@@ -67,8 +68,8 @@ def test_recent_popularity_needs_time(make_dataset: MakeDataset) -> None:
 
 
 def test_buy_it_again_ranks_by_how_often_then_by_popularity(make_problem: MakeProblem) -> None:
-    train = [[1, 3, 1, 0], [0, 0, 1, 1]]
-    problem = make_problem(train, [[0, 1, 0, 0], [0, 0, 1, 0]], new_items_only=False)
+    train = [[1, 2, 1, 0], [0, 0, 1, 1], [0, 0, 1, 0]]
+    problem = make_problem(train, [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0]], new_items_only=False)
     assert BuyAgain(problem).recommend(np.array([0]), 4).tolist() == [[1, 2, 0, -1]]
 
 
@@ -154,7 +155,12 @@ def test_every_baseline_keeps_the_promises_of_a_recommender(random_problem: Prob
 
 
 def test_personal_baselines_beat_popularity_on_planted_tastes(random_problem: Problem) -> None:
-    results = evaluate(fit_baselines(random_problem, ease_regularization=5), random_problem, ks=(3,), resample_count=0)
+    results = evaluate(
+        fit_baselines(random_problem, EvaluationSettings(ease_regularization=5)),
+        random_problem,
+        ks=(3,),
+        resample_count=0,
+    )
     recalls = {result.model: result.metrics["recall@3"].mean for result in results}
     for model in ("item-kNN", "EASE", "matrix factorisation"):
         assert recalls[model] > recalls["popularity"] + 0.1

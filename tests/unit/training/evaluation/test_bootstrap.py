@@ -9,7 +9,7 @@ from training.evaluation.bootstrap import bootstrap
 
 
 def test_interval_of_a_mean_matches_the_normal_approximation() -> None:
-    values = np.random.default_rng(1).normal(size=(2000, 1))
+    values = np.random.default_rng(1).normal(size=(500, 1))
     (estimate,) = bootstrap(values, resample_count=2000)
     half = 1.96 * values.std() / math.sqrt(len(values))
     assert estimate.mean == pytest.approx(values.mean())

@@ -1,0 +1,67 @@
+"""``twostage train``: from a data set to a published generation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from training.commands.options import data_option, profile_option, seed_option, store_option
+from training.data.errors import DataError
+from training.data.read import read_dataset
+from training.errors import TrainingError
+from twostage.bundle.errors import BundleError
+
+if TYPE_CHECKING:
+    from training.evaluation.offline import OfflineEvaluation
+
+
+@click.command()
+@data_option
+@store_option
+@profile_option
+@seed_option
+@click.option("--evaluation/--no-evaluation", default=True, show_default=True, help="Measure before publishing.")
+@click.option(
+    "--plot", "plot_path", type=click.Path(path_type=Path, dir_okay=False), help="Also plot the measures (PNG)."
+)
+def train(
+    data_path: Path, store_path: Path, profile_name: str, seed: int, evaluation: bool, plot_path: Path | None
+) -> None:
+    """Prepare, train, index, evaluate and publish one generation."""
+    try:
+        dataset = read_dataset(data_path)
+    except DataError as error:
+        raise click.ClickException(str(error)) from error
+    # TensorFlow takes seconds to import: not before the data is known to be good.
+    from training.evaluation.offline import EvaluationPlan, evaluate_generation  # noqa: PLC0415
+    from training.evaluation.stages import Stages  # noqa: PLC0415
+    from training.profiles import PROFILES  # noqa: PLC0415
+    from training.progress import TerminalReport  # noqa: PLC0415
+    from training.publish import publish  # noqa: PLC0415
+    from training.train import train as train_models  # noqa: PLC0415
+    from twostage.bundle.store import Store  # noqa: PLC0415
+
+    report = TerminalReport()
+    for note in dataset.notes:
+        report.note(note)
+    light = profile_name == "quick"
+    plan = EvaluationPlan(baselines="light" if light else "all", user_limit=1000 if light else None)
+    measured: list[OfflineEvaluation] = []
+
+    def measure(stages: Stages) -> dict[str, object]:
+        report.stage("evaluation")
+        measured.append(evaluate_generation(dataset, models.split, stages, plan, report))
+        return measured[0].as_manifest()
+
+    try:
+        models = train_models(dataset, PROFILES[profile_name], seed, report)
+        publish(models, Store(store_path), measure=measure if evaluation else None, report=report)
+    except (TrainingError, BundleError) as error:
+        raise click.ClickException(str(error)) from error
+    if measured:
+        from training.commands.evaluate import show  # noqa: PLC0415
+
+        show(measured[0], Console(), plot_path)

@@ -1,0 +1,72 @@
+"""How much effort a training run takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from training.config import RankerTraining, TowerTraining, TrainingConfig
+
+
+class ProfileName(Enum):
+    """The profiles a person may choose."""
+
+    QUICK = "quick"
+    FULL = "full"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named training configuration.
+
+    Args:
+        name: Its name, as it stands in the manifest.
+        config: Sizes and schedules.
+    """
+
+    name: str
+    config: TrainingConfig
+
+
+QUICK = Profile(
+    "quick",
+    TrainingConfig(
+        tower_training=TowerTraining(
+            max_epoch_count=2, steps_per_epoch=40, patience=1, warm_start_epoch_count=12, validation_user_count=1500
+        ),
+        ranker_training=RankerTraining(max_epoch_count=2, user_count=16_000),
+    ),
+)
+"""Minutes on two cores: for a first look and for `make demo`."""
+
+FULL = Profile("full", TrainingConfig())
+"""Under forty minutes on two cores for ten thousand items."""
+
+PROFILES = {profile.name: profile for profile in (QUICK, FULL)}
+
+
+def tiny_profile() -> Profile:
+    """A profile for data sets of some hundred items, as tests make them: seconds."""
+    return Profile(
+        "tiny",
+        replace(
+            QUICK.config,
+            tower_training=replace(
+                QUICK.config.tower_training,
+                max_epoch_count=1,
+                steps_per_epoch=5,
+                item_count=64,
+                pair_count=64,
+                warm_start_epoch_count=3,
+                warm_start_batch_size=64,
+            ),
+            ranker_training=replace(
+                QUICK.config.ranker_training,
+                max_epoch_count=1,
+                batch_size=32,
+                negative_count=20,
+                candidate_count=50,
+                user_count=400,
+            ),
+        ),
+    )

@@ -1,0 +1,299 @@
+"""Publishes trained models as a generation of a store."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from ranking_service.engine.engine import RankingEngine
+from ranking_service.engine.golden import GoldenQuestion
+from ranking_service.engine.golden import golden_answers as ranking_answers
+from ranking_service.engine.golden import write_golden as write_ranking_golden
+from retrieval_service.engine.engine import RetrievalEngine
+from retrieval_service.engine.golden import golden_answers as retrieval_answers
+from retrieval_service.engine.golden import write_golden as write_retrieval_golden
+from retrieval_service.engine.index_builder import build_index, write_index
+from training.data.dataset import Catalogue
+from training.features.histories import UserOrder, taste_of
+from training.progress import Report, Silent
+from training.ranker.candidates import CandidateLists, Requests, make_requests, retrieve
+from training.ranker.export import export_ranker, ranker_tables
+from training.towers.export import export_item_tower, user_tower_to_litert
+from training.train import TrainedModels
+from twostage.bundle.arrays import write_array
+from twostage.bundle.generation import Generation
+from twostage.bundle.histories import histories_folder, write_histories
+from twostage.bundle.manifest import MANIFEST_NAME, Manifest, TowerEntry, write_manifest
+from twostage.bundle.store import Store
+from twostage.bundle.writer import GenerationWriter
+from twostage.features.history import HISTORY_LENGTH
+from twostage.features.model_inputs import ACTION_SCORES, RANKER_INPUTS
+
+TOWER = "content"
+"""The tower's name."""
+RANKER = "content"
+"""The ranker's name, and its model's in TensorFlow Serving."""
+ITEM_ENCODER = "item_encoder"
+"""The item tower's name in TensorFlow Serving."""
+ITEM_ENCODING_FILE = f"retrieval/{TOWER}/item_encoding.json"
+"""How content becomes the item encoder's inputs; twostage.features.item_encoding reads it."""
+
+_GOLDEN_COUNT = 8
+_WARM_UP_COUNT = 4
+_INDEX_QUERY_COUNT = 500
+_LIBRARIES = ("tensorflow", "keras", "faiss-cpu", "ai-edge-litert", "numpy", "scipy", "pyarrow")
+
+
+def publish(
+    models: TrainedModels,
+    store: Store,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    report: Report | None = None,
+) -> Manifest:
+    """Writes a generation: items, index, models, tables, golden answers; then histories; CURRENT last.
+
+    Args:
+        models: What was trained.
+        store: Where to; made when it does not exist.
+        metrics: Offline metrics for the manifest.
+        report: Told of progress.
+
+    Returns:
+        The published manifest.
+
+    Raises:
+        ExportMismatch: An exported model does not answer as the trained one; nothing is published.
+        StoreBusy: Another process publishes the same generation.
+    """
+    report = report or Silent()
+    with GenerationWriter(store) as writer:
+        report.stage(f"export of generation {writer.generation}")
+        some = _golden_requests(models)
+        fields = _write_items(models, writer)
+        fields |= _write_retrieval(models, writer)
+        fields |= _write_ranker(models, writer, some)
+        fields |= _describe(models, metrics or {})
+        _write_golden(writer, fields, some)
+        manifest = writer.publish(fields, make_current=False)
+    _write_people(models, store, manifest.generation)
+    store.set_current(manifest.generation)
+    report.note(f"generation {manifest.generation} is current in {store.path}")
+    return manifest
+
+
+def _golden_requests(models: TrainedModels) -> tuple[Requests, CandidateLists]:
+    """Requests of a few people, of which the first has no history, and their candidates."""
+    past = models.past
+    taste_counts = np.bincount(past.users[taste_of(past, models.dataset.actions)], minlength=len(past.user_ids))
+    known = np.flatnonzero(taste_counts)
+    users = known[np.linspace(0, len(known) - 1, min(_GOLDEN_COUNT, len(known))).astype(int)]
+    now = None if past.times is None else np.full(len(users), past.times.max())
+    requests = make_requests(models.towers, past, users, models.dataset.actions, now)
+    count = models.profile.config.ranker_training.candidate_count
+    return requests, retrieve(requests, models.towers.item_vectors, count)
+
+
+def _write_items(models: TrainedModels, writer: GenerationWriter) -> dict[str, Any]:
+    catalogue, past = models.dataset.catalogue, models.past
+    taste = taste_of(past, models.dataset.actions)
+    kinds = writer.write_items(
+        item_ids=catalogue.item_ids,
+        titles=catalogue.titles(),
+        popularity=np.bincount(past.rows[taste], minlength=len(catalogue)).astype(np.float32),
+        attributes=item_attributes(catalogue),
+    )
+    return {"item_count": len(catalogue), "attributes": kinds}
+
+
+def item_attributes(catalogue: Catalogue) -> dict[str, Sequence[Sequence[str]] | NDArray[np.float64]]:
+    """The columns that people see, filter by and cap by: categorical, multi-valued and numeric ones."""
+    attributes: dict[str, Sequence[Sequence[str]] | NDArray[np.float64]] = {}
+    schema = catalogue.schema
+    for name in schema.categorical:
+        attributes[name] = [[value] if value else [] for value in catalogue.columns.column(name).to_pylist()]
+    for name in schema.multi_valued:
+        attributes[name] = [
+            [value for value in values or [] if value] for values in catalogue.columns.column(name).to_pylist()
+        ]
+    for name in schema.numeric:
+        values = catalogue.columns.column(name).to_pylist()
+        attributes[name] = np.array([np.nan if value is None else value for value in values], np.float64)
+    return attributes
+
+
+def _write_retrieval(models: TrainedModels, writer: GenerationWriter) -> dict[str, Any]:
+    towers, folder = models.towers, f"retrieval/{TOWER}"
+    vectors = towers.item_vectors
+    past = models.past
+    drawn = np.random.default_rng(models.seed).permutation(np.unique(past.users))[:_INDEX_QUERY_COUNT]
+    queries = make_requests(towers, past, drawn, models.dataset.actions).user_vectors
+    index, entry = build_index(vectors, queries, seed=models.seed, file=f"{folder}/index.faiss")
+    write_array(writer.path / folder / "item_vectors.npy", vectors)
+    write_index(index, writer.path / entry.file)
+    (writer.path / folder / "user_tower.tflite").write_bytes(user_tower_to_litert(towers.user_tower, vectors))
+    (writer.path / ITEM_ENCODING_FILE).write_text(
+        json.dumps(towers.encoder.to_json(), ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    export_item_tower(towers.item_tower, writer.model_path(ITEM_ENCODER), models.content)
+    tower = TowerEntry(
+        dimension=vectors.shape[1],
+        history_length=HISTORY_LENGTH,
+        item_vectors=f"{folder}/item_vectors.npy",
+        user_tower=f"{folder}/user_tower.tflite",
+        index=entry,
+    )
+    return {"towers": {TOWER: tower}, "default_tower": TOWER}
+
+
+def _write_ranker(
+    models: TrainedModels, writer: GenerationWriter, some: tuple[Requests, CandidateLists]
+) -> dict[str, Any]:
+    folder, actions = f"ranking/{RANKER}", models.dataset.actions
+    tables = ranker_tables(models.ranker.model, models.items, models.profile.config.ranker.table_dtype)
+    write_array(writer.path / folder / "candidate_table.npy", tables[0])
+    write_array(writer.path / folder / "history_table.npy", tables[1])
+    requests, candidates = some
+    export_ranker(
+        models.ranker.model,
+        writer.model_path(RANKER),
+        models.items,
+        tables,
+        requests.first(_WARM_UP_COUNT),
+        candidates,
+        model_name=RANKER,
+        version=writer.generation,
+    )
+    entry = {
+        "model": RANKER,
+        "inputs": list(RANKER_INPUTS),
+        "output": ACTION_SCORES,
+        "actions": list(actions.names),
+        "candidate_table": f"{folder}/candidate_table.npy",
+        "history_table": f"{folder}/history_table.npy",
+        "blend": actions.weights,
+    }
+    return {"rankers": {RANKER: entry}, "default_ranker": RANKER}
+
+
+def _describe(models: TrainedModels, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    dataset = models.dataset
+    schema = dataset.catalogue.schema
+    return {
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "recorded_actions": list(dataset.actions.recorded_names),
+        "actions": [asdict(action) for action in dataset.actions.actions],
+        "feature_schema": {
+            "title": schema.title,
+            "text": list(schema.text),
+            "categorical": list(schema.categorical),
+            "numeric": list(schema.numeric),
+            "multi_valued": list(schema.multi_valued),
+            "image": schema.image,
+        },
+        "source": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "user_count": len(dataset.interactions.user_ids),
+            "interaction_count": len(dataset.interactions),
+        },
+        "metrics": dict(metrics),
+        "training": {
+            "profile": models.profile.name,
+            "seed": models.seed,
+            "config": asdict(models.profile.config),
+            "seconds": models.seconds,
+            "tower_epoch_count": models.towers.epoch_count,
+            "tower_recall": _number(models.towers.best_recall),
+            "ranker_epoch_count": models.ranker.epoch_count,
+            "ranker_ndcg": _number(models.ranker.best_score),
+            "retrieval_ndcg": _number(models.ranker.retrieval_score),
+        },
+        "libraries": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+    }
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return round(float(value), 6) if np.isfinite(value) else None
+
+
+class _SavedModelScorer:
+    """The exported SavedModel in process, for the golden answers."""
+
+    def __init__(self, path: Path) -> None:
+        self._signature = tf.saved_model.load(str(path)).signatures["serving_default"]
+
+    def score(
+        self,
+        model: str,  # noqa: ARG002 - the protocol's signature
+        version: int,  # noqa: ARG002
+        inputs: Mapping[str, NDArray[Any]],
+        timeout_seconds: float,  # noqa: ARG002
+    ) -> NDArray[Any]:
+        """Scores candidates."""
+        answer = self._signature(**{name: tf.constant(array) for name, array in inputs.items()})
+        scores: NDArray[Any] = answer[ACTION_SCORES].numpy()
+        return scores
+
+
+def _write_golden(
+    writer: GenerationWriter, fields: Mapping[str, Any], some: tuple[Requests, CandidateLists]
+) -> None:
+    """Asks the serving engines over the files that are about to be published."""
+    requests, candidates = some
+    histories = [
+        requests.histories.rows[person][requests.histories.mask[person] > 0] for person in range(len(requests))
+    ]
+    retrieval = RetrievalEngine.open_folder(
+        writer.path,
+        fields["towers"][TOWER],
+        attributes=fields["attributes"],
+        item_count=fields["item_count"],
+    )
+    write_retrieval_golden(writer.path, retrieval_answers(retrieval, [np.zeros(0, np.int32), *histories]))
+    # The ranking engine opens a generation by its manifest, which publishing writes anew with sums.
+    write_manifest(writer.path, Manifest(**fields, generation=writer.generation))
+    engine = RankingEngine.open(Generation(writer.path))
+    questions = []
+    for person, history in enumerate([np.zeros(0, np.int32), *histories[:-1]]):
+        present = candidates.rows[person] >= 0
+        questions.append(
+            GoldenQuestion(
+                history_rows=tuple(history.tolist()),
+                candidate_rows=tuple(candidates.rows[person][present].tolist()),
+                retrieval_scores=tuple(candidates.scores[person][present].tolist()),
+            )
+        )
+    scorer = _SavedModelScorer(writer.model_path(RANKER))
+    write_ranking_golden(writer.path, ranking_answers(engine, scorer, questions))
+    (writer.path / MANIFEST_NAME).unlink()
+
+
+def _write_people(models: TrainedModels, store: Store, generation: int) -> None:
+    """Histories for the user store: everything known, the newest data included."""
+    order = UserOrder.of(models.past)
+    interactions = order.interactions
+    folder = histories_folder(store, generation)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    write_histories(
+        folder,
+        user_ids=interactions.user_ids,
+        item_ids=models.dataset.catalogue.item_ids,
+        recorded_actions=interactions.recorded,
+        offsets=order.offsets,
+        rows=interactions.rows,
+        actions=interactions.actions,
+        values=interactions.values,
+        times=interactions.times,
+    )

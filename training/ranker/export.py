@@ -1,0 +1,202 @@
+"""Exports the ranker: tables for the item side, and a graph that reads their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from training.errors import ExportMismatch
+from training.ranker.candidates import CandidateLists, Requests
+from training.ranker.item_inputs import ItemInputs
+from training.ranker.model import RankerModel, UserBatch
+from training.towers.export import TOLERANCE
+from twostage.features.context import CONTEXT_SIZE
+from twostage.features.history import HISTORY_LENGTH
+from twostage.features.model_inputs import (
+    ACTION_SCORES,
+    CANDIDATE_FEATURES,
+    CONTEXT,
+    HISTORY_ACTIONS,
+    HISTORY_AGES_DAYS,
+    HISTORY_FEATURES,
+    HISTORY_MASK,
+    HISTORY_VALUES,
+    RANKER_INPUTS,
+    RETRIEVAL_SCORES,
+)
+
+WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
+"""Where TensorFlow Serving looks for records to run before it calls a version available."""
+
+_TABLE_DTYPES = {"float32": np.float32, "float16": np.float16}
+_HALF_TOLERANCE = 5e-3
+
+
+def ranker_tables(
+    model: RankerModel, items: ItemInputs, dtype: str = "float32"
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """The candidate table [N, C] and the history table [N, H].
+
+    Args:
+        model: The ranker.
+        items: The items as of publishing.
+        dtype: ``float32`` or ``float16``.
+
+    Raises:
+        ValueError: The dtype is another.
+    """
+    if dtype not in _TABLE_DTYPES:
+        raise ValueError(f"table_dtype: expected float32 or float16, got {dtype!r}")
+    factors = items.factors.reshape(len(items), -1)
+    candidates = model.candidate_table(items.vectors, items.features, factors)
+    return candidates.astype(_TABLE_DTYPES[dtype]), items.history_table.astype(_TABLE_DTYPES[dtype])
+
+
+def export_ranker(
+    model: RankerModel,
+    path: Path,
+    items: ItemInputs,
+    tables: tuple[NDArray[np.floating], NDArray[np.floating]],
+    requests: Requests,
+    candidates: CandidateLists,
+    *,
+    model_name: str,
+    version: int,
+) -> None:
+    """Writes the ranker as a SavedModel for TensorFlow Serving, with warm-up records, and compares its scores.
+
+    The user side has a first dimension of 1 and is encoded once. Candidates meet it in the head's first layer,
+    whose item part stands ready in the table.
+
+    Args:
+        model: The calibrated ranker.
+        path: The SavedModel's folder, which does not exist yet.
+        items: The items as of publishing.
+        tables: Of :func:`ranker_tables`; their dtype is that of the graph's inputs.
+        requests: Requests to compare and warm up with, at least one.
+        candidates: Their candidates.
+        model_name: The model's name in TensorFlow Serving, for the warm-up records.
+        version: Its version, the generation's number.
+
+    Raises:
+        ExportMismatch: The exported graph scores differently from the whole model.
+    """
+    dtype = tf.as_dtype(tables[0].dtype)
+    specs = {
+        HISTORY_FEATURES: tf.TensorSpec((1, HISTORY_LENGTH, model.history_size), dtype, HISTORY_FEATURES),
+        HISTORY_MASK: tf.TensorSpec((1, HISTORY_LENGTH), tf.float32, HISTORY_MASK),
+        HISTORY_ACTIONS: tf.TensorSpec((1, HISTORY_LENGTH), tf.int32, HISTORY_ACTIONS),
+        HISTORY_VALUES: tf.TensorSpec((1, HISTORY_LENGTH), tf.float32, HISTORY_VALUES),
+        HISTORY_AGES_DAYS: tf.TensorSpec((1, HISTORY_LENGTH), tf.float32, HISTORY_AGES_DAYS),
+        CONTEXT: tf.TensorSpec((1, CONTEXT_SIZE), tf.float32, CONTEXT),
+        CANDIDATE_FEATURES: tf.TensorSpec((None, model.candidate_size), dtype, CANDIDATE_FEATURES),
+        RETRIEVAL_SCORES: tf.TensorSpec((None,), tf.float32, RETRIEVAL_SCORES),
+    }
+
+    def serve(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        given = dict(zip(specs, tensors, strict=True))
+        user = UserBatch(
+            tf.cast(given[HISTORY_FEATURES], tf.float32),
+            given[HISTORY_MASK],
+            given[HISTORY_ACTIONS],
+            given[HISTORY_VALUES],
+            given[HISTORY_AGES_DAYS],
+            given[CONTEXT],
+        )
+        rows = tf.cast(given[CANDIDATE_FEATURES], tf.float32)
+        return {ACTION_SCORES: tf.nn.sigmoid(model.score(user, rows[None], given[RETRIEVAL_SCORES][None])[0])}
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(name="serving_default", fn=serve, input_signature=list(specs.values()))
+    archive.write_out(str(path), verbose=False)
+    served = tf.saved_model.load(str(path)).signatures["serving_default"]
+    for person in range(len(requests)):
+        inputs = request_inputs(tables, requests, candidates, person)
+        received = served(**{name: tf.constant(array) for name, array in inputs.items()})[ACTION_SCORES].numpy()
+        _compare(_whole_model(model, items, requests, candidates, person), received, dtype == tf.float16)
+    warm_ups = [request_inputs(tables, requests, candidates, person) for person in range(len(requests))]
+    _write_warm_up(path, warm_ups, model_name, version)
+
+
+def request_inputs(
+    tables: tuple[NDArray[np.floating], NDArray[np.floating]],
+    requests: Requests,
+    candidates: CandidateLists,
+    person: int,
+) -> dict[str, NDArray[Any]]:
+    """One request's inputs by name, gathered from the tables as the ranking service gathers them."""
+    histories = requests.histories
+    rows = candidates.rows[person]
+    present = rows >= 0
+    one = slice(person, person + 1)
+    history = tables[1][histories.rows[one]] * histories.mask[one, :, None].astype(tables[1].dtype)
+    inputs: dict[str, NDArray[Any]] = {
+        HISTORY_FEATURES: history,
+        HISTORY_MASK: histories.mask[one],
+        HISTORY_ACTIONS: histories.actions[one],
+        HISTORY_VALUES: histories.values[one],
+        HISTORY_AGES_DAYS: histories.ages_days[one],
+        CONTEXT: requests.context[one],
+        CANDIDATE_FEATURES: tables[0][rows[present]],
+        RETRIEVAL_SCORES: candidates.scores[person][present],
+    }
+    assert set(inputs) == set(RANKER_INPUTS)
+    return inputs
+
+
+def _whole_model(
+    model: RankerModel, items: ItemInputs, requests: Requests, candidates: CandidateLists, person: int
+) -> NDArray[np.float32]:
+    """The trained model's probabilities, item side included, without any table."""
+    rows = candidates.rows[person][candidates.rows[person] >= 0]
+    histories, one = requests.histories, slice(person, person + 1)
+    logits = model(
+        {
+            "vectors": tf.constant(items.vectors[rows]),
+            "item_features": tf.constant(items.features[rows]),
+            "factors": tf.constant(items.factors[rows].reshape(len(rows), -1)),
+            "history": tf.constant(items.history_table[histories.rows[one]]),
+            "mask": tf.constant(histories.mask[one]),
+            "actions": tf.constant(histories.actions[one]),
+            "values": tf.constant(histories.values[one]),
+            "ages_days": tf.constant(histories.ages_days[one]),
+            "context": tf.constant(requests.context[one]),
+            "retrieval_scores": tf.constant(candidates.scores[person][candidates.rows[person] >= 0]),
+        }
+    )
+    probabilities: NDArray[np.float32] = tf.nn.sigmoid(logits)[0].numpy()
+    return probabilities
+
+
+def _compare(expected: NDArray[np.float32], received: NDArray[np.float32], half: bool) -> None:
+    tolerance = _HALF_TOLERANCE if half else TOLERANCE
+    off = np.abs(expected - received).max(initial=0.0) if expected.shape == received.shape else np.nan
+    if not off <= tolerance:
+        raise ExportMismatch(
+            f"ranker: expected the whole model's scores {expected.shape} within {tolerance:g}, got {received.shape} "
+            f"off by {off:g}"
+        )
+
+
+def _write_warm_up(path: Path, requests: list[Mapping[str, NDArray[Any]]], model_name: str, version: int) -> None:
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2  # noqa: PLC0415 - two seconds
+
+    file = path / WARM_UP_FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for inputs in requests:
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = model_name
+            request.model_spec.version.value = version
+            request.model_spec.signature_name = "serving_default"
+            for name, array in inputs.items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(np.ascontiguousarray(array)))
+            log = prediction_log_pb2.PredictLog(request=request)
+            writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())

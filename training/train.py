@@ -1,0 +1,160 @@
+"""Trains everything a generation holds, in memory: encoder, towers, item vectors, ranker."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import runtime
+from training.data.dataset import Dataset, Interactions, Split
+from training.data.split import split as split_dataset
+from training.errors import NothingToLearn
+from training.features.content import encode_catalogue
+from training.features.histories import taste_of
+from training.profiles import Profile
+from training.progress import Report, Silent
+from training.ranker.examples import make_examples
+from training.ranker.fit import TrainedRanker, fit_ranker
+from training.ranker.item_inputs import ItemInputs, make_item_inputs
+from training.towers.fit import Towers, fit_towers
+from twostage.features.item_encoding import EncodedItems
+
+
+@dataclass(frozen=True)
+class TrainedModels:
+    """Everything trained on a data set.
+
+    Args:
+        dataset: What it was trained on.
+        split: How that was split; neither stage has seen the test part.
+        profile: The profile.
+        seed: The seed.
+        content: Every item's content, encoded.
+        towers: The retrieval towers and the item vectors, from the training part.
+        ranker: The ranker, from candidates for the training part labelled by the validation part.
+        items: The items as the ranker reads them, as of the end of training and validation.
+        learnable: bool[M], the interactions that may be known when recommending: all but the test part.
+        seconds: Wall time by stage.
+    """
+
+    dataset: Dataset
+    split: Split
+    profile: Profile
+    seed: int
+    content: EncodedItems
+    towers: Towers
+    ranker: TrainedRanker
+    items: ItemInputs
+    learnable: NDArray[np.bool_]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def past(self) -> Interactions:
+        """The interactions that may be known when recommending."""
+        return self.dataset.interactions.take(self.learnable)
+
+
+def train(
+    dataset: Dataset,
+    profile: Profile,
+    seed: int = 0,
+    report: Report | None = None,
+    learnable: NDArray[np.bool_] | None = None,
+) -> TrainedModels:
+    """Trains both stages.
+
+    The same data set, profile and seed give the same models on the same machine, as long as the profile has no
+    limit of time.
+
+    Args:
+        dataset: The data set.
+        profile: Sizes and schedules.
+        seed: Seeds everything.
+        report: Told of progress; nothing is told when None.
+        learnable: bool[M], further interactions to learn from are refused, e.g. those with items held out whole;
+            items without any learnable interaction are then kept from the encoder's vocabularies too. None leaves
+            out the test part alone.
+
+    Raises:
+        NothingToLearn: Nobody has two items to learn from, or nobody did something new in the validation part.
+    """
+    report = report or Silent()
+    config = profile.config
+    runtime.make_deterministic(seed)
+    seconds: dict[str, float] = {}
+    started = time.monotonic()
+
+    def finish(stage: str) -> None:
+        seconds[stage] = round(time.monotonic() - started - sum(seconds.values()), 2)
+
+    report.stage("features")
+    interactions = dataset.interactions
+    parts = split_dataset(dataset)
+    known_rows = None
+    if learnable is None:
+        learnable = ~parts.test
+    else:
+        learnable = learnable & ~parts.test
+        known_rows = np.unique(interactions.rows[learnable])
+    past = interactions.take(parts.train & learnable)
+    following = interactions.take(parts.validation & learnable)
+    encoder, content = encode_catalogue(dataset.catalogue, config.encoding, known_rows)
+    finish("features")
+
+    report.stage("towers")
+    try:
+        towers = fit_towers(
+            encoder,
+            content,
+            past.take(taste_of(past, dataset.actions)),
+            following.take(taste_of(following, dataset.actions)),
+            dataset.actions,
+            config.towers,
+            config.tower_training,
+            seed,
+            report,
+        )
+    except ValueError as error:
+        raise NothingToLearn(str(error)) from error
+    finish("towers")
+
+    report.stage("ranker")
+    examples = make_examples(
+        towers,
+        past,
+        following,
+        dataset.actions,
+        config.ranker_training.candidate_count,
+        config.ranker_training.user_count,
+        seed,
+    )
+    size = config.ranker.factor_size
+    before = make_item_inputs(towers.item_vectors, past, dataset.actions, size, seed)
+    try:
+        ranker = fit_ranker(examples, before, dataset.actions, config.ranker, config.ranker_training, seed, report)
+    except ValueError as error:
+        raise NothingToLearn(str(error)) from error
+    items = make_item_inputs(
+        towers.item_vectors,
+        interactions.take(learnable),
+        dataset.actions,
+        size,
+        seed,
+        before.standardisation,
+    )
+    finish("ranker")
+    return TrainedModels(
+        dataset=dataset,
+        split=parts,
+        profile=profile,
+        seed=seed,
+        content=content,
+        towers=towers,
+        ranker=ranker,
+        items=items,
+        learnable=learnable,
+        seconds=seconds,
+    )
