@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from ranking_service.engine.engine import RankingEngine
@@ -24,10 +22,12 @@ from retrieval_service.engine.golden import golden_answers as retrieval_answers
 from retrieval_service.engine.golden import write_golden as write_retrieval_golden
 from retrieval_service.engine.index_builder import build_index, write_index
 from training.data.dataset import Catalogue
+from training.evaluation.stages import Stages
 from training.features.histories import UserOrder, taste_of
 from training.progress import Report, Silent
 from training.ranker.candidates import CandidateLists, Requests, make_requests, retrieve
 from training.ranker.export import export_ranker, ranker_tables
+from training.saved_model_scorer import SavedModelScorer
 from training.towers.export import export_item_tower, user_tower_to_litert
 from training.train import TrainedModels
 from twostage.bundle.arrays import write_array
@@ -58,7 +58,7 @@ def publish(
     models: TrainedModels,
     store: Store,
     *,
-    metrics: Mapping[str, Any] | None = None,
+    measure: Callable[[Stages], Mapping[str, Any]] | None = None,
     report: Report | None = None,
 ) -> Manifest:
     """Writes a generation: items, index, models, tables, golden answers; then histories; CURRENT last.
@@ -66,7 +66,8 @@ def publish(
     Args:
         models: What was trained.
         store: Where to; made when it does not exist.
-        metrics: Offline metrics for the manifest.
+        measure: Given the engines over what is about to be published, returns offline metrics for the manifest; None
+            measures nothing.
         report: Told of progress.
 
     Returns:
@@ -83,9 +84,13 @@ def publish(
         fields = _write_items(models, writer)
         fields |= _write_retrieval(models, writer)
         fields |= _write_ranker(models, writer, some)
-        fields |= _describe(models, metrics or {})
-        _write_golden(writer, fields, some)
-        manifest = writer.publish(fields, make_current=False)
+        fields |= _describe(models)
+        stages = _open_stages(writer, fields)
+        _write_golden(writer, stages, some)
+        metrics = {} if measure is None else dict(measure(stages))
+        # Publishing writes the manifest anew, with sums.
+        (writer.path / MANIFEST_NAME).unlink()
+        manifest = writer.publish({**fields, "metrics": metrics}, make_current=False)
     _write_people(models, store, manifest.generation)
     store.set_current(manifest.generation)
     report.note(f"generation {manifest.generation} is current in {store.path}")
@@ -186,7 +191,7 @@ def _write_ranker(
     return {"rankers": {RANKER: entry}, "default_ranker": RANKER}
 
 
-def _describe(models: TrainedModels, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(models: TrainedModels) -> dict[str, Any]:
     dataset = models.dataset
     schema = dataset.catalogue.schema
     return {
@@ -207,7 +212,6 @@ def _describe(models: TrainedModels, metrics: Mapping[str, Any]) -> dict[str, An
             "user_count": len(dataset.interactions.user_ids),
             "interaction_count": len(dataset.interactions),
         },
-        "metrics": dict(metrics),
         "training": {
             "profile": models.profile.name,
             "seed": models.seed,
@@ -228,43 +232,21 @@ def _number(value: float) -> float | None:
     return round(float(value), 6) if np.isfinite(value) else None
 
 
-class _SavedModelScorer:
-    """The exported SavedModel in process, for the golden answers."""
-
-    def __init__(self, path: Path) -> None:
-        self._signature = tf.saved_model.load(str(path)).signatures["serving_default"]
-
-    def score(
-        self,
-        model: str,  # noqa: ARG002 - the protocol's signature
-        version: int,  # noqa: ARG002
-        inputs: Mapping[str, NDArray[Any]],
-        timeout_seconds: float,  # noqa: ARG002
-    ) -> NDArray[Any]:
-        """Scores candidates."""
-        answer = self._signature(**{name: tf.constant(array) for name, array in inputs.items()})
-        scores: NDArray[Any] = answer[ACTION_SCORES].numpy()
-        return scores
+def _open_stages(writer: GenerationWriter, fields: Mapping[str, Any]) -> Stages:
+    """The serving engines over the files that are about to be published."""
+    write_manifest(writer.path, Manifest(**fields, generation=writer.generation))
+    generation = Generation(writer.path)
+    scorer = SavedModelScorer(writer.model_path(RANKER))
+    return Stages(RetrievalEngine.open(generation), RankingEngine.open(generation), scorer)
 
 
-def _write_golden(
-    writer: GenerationWriter, fields: Mapping[str, Any], some: tuple[Requests, CandidateLists]
-) -> None:
-    """Asks the serving engines over the files that are about to be published."""
+def _write_golden(writer: GenerationWriter, stages: Stages, some: tuple[Requests, CandidateLists]) -> None:
+    """Writes what the engines answer now, for serving to compare with."""
     requests, candidates = some
     histories = [
         requests.histories.rows[person][requests.histories.mask[person] > 0] for person in range(len(requests))
     ]
-    retrieval = RetrievalEngine.open_folder(
-        writer.path,
-        fields["towers"][TOWER],
-        attributes=fields["attributes"],
-        item_count=fields["item_count"],
-    )
-    write_retrieval_golden(writer.path, retrieval_answers(retrieval, [np.zeros(0, np.int32), *histories]))
-    # The ranking engine opens a generation by its manifest, which publishing writes anew with sums.
-    write_manifest(writer.path, Manifest(**fields, generation=writer.generation))
-    engine = RankingEngine.open(Generation(writer.path))
+    write_retrieval_golden(writer.path, retrieval_answers(stages.retrieval, [np.zeros(0, np.int32), *histories]))
     questions = []
     for person, history in enumerate([np.zeros(0, np.int32), *histories[:-1]]):
         present = candidates.rows[person] >= 0
@@ -275,9 +257,7 @@ def _write_golden(
                 retrieval_scores=tuple(candidates.scores[person][present].tolist()),
             )
         )
-    scorer = _SavedModelScorer(writer.model_path(RANKER))
-    write_ranking_golden(writer.path, ranking_answers(engine, scorer, questions))
-    (writer.path / MANIFEST_NAME).unlink()
+    write_ranking_golden(writer.path, ranking_answers(stages.ranking, stages.scorer, questions))
 
 
 def _write_people(models: TrainedModels, store: Store, generation: int) -> None:

@@ -93,7 +93,7 @@ class RetrievalAdapter:
             generation=generation,
             history=history_message(person.history),
             interest_tags=request.interest_tags,
-            exclude_rows=person.excluded_rows.tolist(),
+            exclude_rows=person.excluded_rows,
             count=count,
         )
         if request.filter:

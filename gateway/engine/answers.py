@@ -80,7 +80,7 @@ def retrieval_order_answer(
     return recommendations, _shortfall(request, generation, len(recommendations), candidates, candidate_shortfall)
 
 
-def popular_answer(request: RecommendRequest, generation: Generation, excluded_rows: NDArray[np.int64]) -> Answer:
+def popular_answer(request: RecommendRequest, generation: Generation, excluded_rows: Sequence[int]) -> Answer:
     """Popular items that the request's filter, exclusions and caps leave."""
     caps = request.diversity.caps
     picked = pick_popular(

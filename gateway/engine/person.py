@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from gateway.engine.taste import TasteEvent
 from twostage.bundle.id_table import IdTable
@@ -65,7 +63,7 @@ class Person:
     """
 
     history: HistoryColumns = NO_HISTORY
-    excluded_rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    excluded_rows: Sequence[int] = ()
     unknown_item_count: int = 0
 
 
@@ -87,40 +85,32 @@ def describe_person(
         exclude_item_ids: Items not to recommend; unknown ids are ignored.
         include_seen: True lets seen items through; excluded ones stay excluded.
     """
-    taste_ids = list(recent_item_ids) if recent_item_ids else [event.item_id for event in stored.taste]
-    seen_ids = [] if include_seen else stored.seen_item_ids
-    # One look-up for everything: its fixed cost is larger than that of a few dozen ids.
-    rows = ids.rows([*taste_ids, *exclude_item_ids, *seen_ids])
-    taste_rows = rows[: len(taste_ids)]
-    known = taste_rows >= 0
-    history = _history(taste_rows, known, () if recent_item_ids else stored.taste)
+    events = () if recent_item_ids else stored.taste
+    taste_ids = recent_item_ids or [event.item_id for event in events]
     # When there are too many, the oldest of the seen ones are let go: they come last.
-    excluded = rows[len(taste_ids) :]
-    if recent_item_ids and not include_seen:
-        excluded = np.concatenate([excluded[: len(exclude_item_ids)], taste_rows, excluded[len(exclude_item_ids) :]])
+    excluded_ids = exclude_item_ids if include_seen else [*exclude_item_ids, *recent_item_ids, *stored.seen_item_ids]
+    # One look-up for everything, each id once: what somebody likes they have mostly seen as well.
+    distinct = list(dict.fromkeys([*taste_ids, *excluded_ids]))
+    if not distinct:
+        return _NOBODY_IN_PARTICULAR
+    rows = dict(zip(distinct, ids.rows(distinct).tolist(), strict=True))
+    known = [row for item_id in taste_ids if (row := rows[item_id]) >= 0]
+    excluded = [row for item_id in dict.fromkeys(excluded_ids) if (row := rows[item_id]) >= 0]
     return Person(
-        history=history,
-        excluded_rows=_distinct_known(excluded, MAX_EXCLUDED_ROWS),
-        unknown_item_count=len(taste_ids) - int(np.count_nonzero(known)),
+        history=_event_columns(rows, events) if events else HistoryColumns(known[-HISTORY_LENGTH:]),
+        excluded_rows=excluded[:MAX_EXCLUDED_ROWS],
+        unknown_item_count=len(taste_ids) - len(known),
     )
 
 
-def _history(rows: NDArray[np.int64], known: NDArray[np.bool_], events: Sequence[TasteEvent]) -> HistoryColumns:
-    if not events:
-        return HistoryColumns(rows=rows[known][-HISTORY_LENGTH:].tolist())
-    kept = [
-        (row, event.action, float("nan") if event.value is None else event.value, event.time_seconds)
-        for row, event in zip(rows.tolist(), events, strict=True)
-        if row >= 0
-    ][-HISTORY_LENGTH:]
-    if not kept:
-        return NO_HISTORY
-    kept_rows, actions, values, times = zip(*kept, strict=True)
-    return HistoryColumns(kept_rows, actions, values, times)
+_NOBODY_IN_PARTICULAR = Person()
 
 
-def _distinct_known(rows: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    """Distinct rows without -1; the first ones when there are more than ``limit``."""
-    distinct = dict.fromkeys(rows.tolist())
-    distinct.pop(-1, None)
-    return np.fromiter(distinct, np.int64, len(distinct))[:limit]
+def _event_columns(rows: Mapping[str, int], events: Sequence[TasteEvent]) -> HistoryColumns:
+    known = [event for event in events if rows[event.item_id] >= 0][-HISTORY_LENGTH:]
+    return HistoryColumns(
+        rows=[rows[event.item_id] for event in known],
+        actions=[event.action for event in known],
+        values=[math.nan if event.value is None else event.value for event in known],
+        times_seconds=[event.time_seconds for event in known],
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,7 @@ def pick_popular(
     popular_rows: NDArray[np.uint32],
     count: int,
     *,
-    excluded_rows: NDArray[np.int64],
+    excluded_rows: Sequence[int],
     allowed: NDArray[np.bool_] | None = None,
     admit: Callable[[int], bool] | None = None,
 ) -> PopularPick:
@@ -38,13 +38,14 @@ def pick_popular(
     Args:
         popular_rows: uint32[N], all rows, the most popular first.
         count: How many are wanted, 1 or more.
-        excluded_rows: int64[E], rows that may not be picked.
+        excluded_rows: Rows that may not be picked.
         allowed: bool[N], by row, which items pass the filter; None when all do.
         admit: Asked for each row in order, e.g. for caps; None admits all.
 
     Returns:
         Exactly ``count`` rows unless fewer are allowed, not excluded and admitted.
     """
+    excluded = np.asarray(excluded_rows, np.int64)
     picked: list[int] = []
     refused = 0
     start, size = 0, max(_FIRST_CHUNK, 2 * count)
@@ -53,8 +54,8 @@ def pick_popular(
         start, size = start + size, size * 4
         if allowed is not None:
             chunk = chunk[allowed[chunk]]
-        if len(excluded_rows):
-            chunk = chunk[np.isin(chunk, excluded_rows, invert=True)]
+        if len(excluded):
+            chunk = chunk[np.isin(chunk, excluded, invert=True)]
         if admit is None:
             picked.extend(chunk[: count - len(picked)].tolist())
             continue

@@ -53,11 +53,11 @@ class TasteRule:
                 self._known[key] = known
         return known
 
-    def newest(self, newest_first: Iterable[TasteEvent], count: int) -> list[TasteEvent]:
+    def newest(self, newest_first: Iterable[tuple[str, str, float | None, int]], count: int) -> list[TasteEvent]:
         """The newest events that say something about taste.
 
         Args:
-            newest_first: A person's events; read no further than needed.
+            newest_first: A person's events, columns as in :class:`TasteEvent`; read no further than needed.
             count: How many are wanted.
 
         Returns:
@@ -67,15 +67,14 @@ class TasteRule:
         if count <= 0:
             return picked
         judged: set[tuple[str, str]] = set()
-        for event in newest_first:
-            item_id, action, value, _ = event
+        for item_id, action, value, time_seconds in newest_first:
             if action in self._judgements:
                 judgement = (item_id, action)
                 if judgement in judged:
                     continue
                 judged.add(judgement)
             if self.is_taste(action, value):
-                picked.append(event)
+                picked.append(TasteEvent(item_id, action, value, time_seconds))
                 if len(picked) == count:
                     break
         picked.reverse()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.engine.person import StoredUser
-from gateway.engine.taste import TasteEvent, TasteRule
+from gateway.engine.taste import TasteRule
 from gateway.users.sqlite_schema import action_number, connect, open_users_file
 from gateway.users.store import MAX_SEEN_COUNT, NewEvent, UserStoreUnavailable
 from twostage.features.history import HISTORY_LENGTH
@@ -18,22 +18,20 @@ from twostage.features.history import HISTORY_LENGTH
 _PAGE = 256
 
 _USER = "SELECT user_number FROM users WHERE user_id = ?"
-_NEWEST_EVENTS = (
-    "SELECT item_id, action_number, value, time_seconds, sequence, user_number FROM events "
+# CROSS JOIN tells SQLite the order: a person's events first, then the name of each one's action.
+_EVENTS = (
+    "SELECT item_id, name, value, time_seconds FROM events CROSS JOIN actions USING (action_number) "
     "WHERE user_number = (SELECT user_number FROM users WHERE user_id = ?) ORDER BY sequence DESC LIMIT ?"
 )
-_OLDER_EVENTS = (
-    "SELECT item_id, action_number, value, time_seconds, sequence, user_number FROM events "
-    "WHERE user_number = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?"
+_SEEN = (
+    "SELECT item_id FROM events WHERE user_number = (SELECT user_number FROM users WHERE user_id = ?) "
+    "ORDER BY sequence DESC LIMIT ?"
 )
-_SEEN = "SELECT item_id FROM events WHERE user_number = ? ORDER BY sequence DESC LIMIT ?"
 _RECORD = (
     "INSERT INTO events (user_number, sequence, item_id, action_number, value, time_seconds, event_id, request_id) "
     "VALUES (:user, COALESCE((SELECT MAX(sequence) FROM events WHERE user_number = :user), 0) + 1, "
     ":item, :action, :value, :time, :event, :request) ON CONFLICT DO NOTHING"
 )
-
-_Page = list[tuple[str, int, float | None, int, int, int]]
 
 
 class SqliteUserStore:
@@ -55,7 +53,6 @@ class SqliteUserStore:
         self._writing = threading.Lock()
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
-        self._action_names: dict[int, str] = {}
         self._closed = False
 
     def read(
@@ -67,17 +64,25 @@ class SqliteUserStore:
         seen_count: int = MAX_SEEN_COUNT,
     ) -> StoredUser | None:
         """Reads what is known of a person; see :meth:`UserStore.read`."""
-        with self._reading() as connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        try:
+            if connection is None:
+                connection = self._open_reader()
             # One statement for nearly everybody: each takes and gives back the locks of the file.
-            page: _Page = connection.execute(_NEWEST_EVENTS, (user_id, _PAGE)).fetchall()
-            if not page:
-                return None
-            taste = rule.newest(self._events(connection, page), taste_count)
-            if len(page) < _PAGE:
-                seen = [row[0] for row in page[:seen_count]]
+            events = connection.execute(_EVENTS, (user_id, min(_PAGE, seen_count))).fetchall()
+            taste = rule.newest(events, taste_count)
+            if len(events) < _PAGE or len(events) == seen_count:
+                seen = [event[0] for event in events]
+            elif len(taste) < taste_count:
+                events = connection.execute(_EVENTS, (user_id, seen_count)).fetchall()
+                taste = rule.newest(events, taste_count)
+                seen = [event[0] for event in events]
             else:
-                seen = [row[0] for row in connection.execute(_SEEN, (page[0][-1], seen_count)).fetchall()]
-        return StoredUser(taste=taste, seen_item_ids=list(dict.fromkeys(seen)))
+                seen = [event[0] for event in connection.execute(_SEEN, (user_id, seen_count))]
+        except sqlite3.Error as error:
+            self._drop_reader(connection)
+            raise UserStoreUnavailable(f"{self.path}: cannot be read: {error}") from error
+        return StoredUser(taste=taste, seen_item_ids=list(dict.fromkeys(seen))) if seen else None
 
     def record(self, events: Sequence[NewEvent]) -> int:
         """Stores events, all or none; see :meth:`UserStore.record`."""
@@ -126,34 +131,6 @@ class SqliteUserStore:
             for connection in (self._writer, *self._readers):
                 connection.close()
             self._readers.clear()
-
-    def _events(self, connection: sqlite3.Connection, page: _Page) -> Iterator[TasteEvent]:
-        """A person's events, the newest first; pages after the first are read when they are needed."""
-        while True:
-            for item_id, action, value, time_seconds, _, _ in page:
-                name = self._action_names.get(action) or self._read_action_name(connection, action)
-                yield TasteEvent(item_id, name, value, time_seconds)
-            if len(page) < _PAGE:
-                return
-            *_, sequence, user = page[-1]
-            page = connection.execute(_OLDER_EVENTS, (user, sequence, _PAGE)).fetchall()
-
-    def _read_action_name(self, connection: sqlite3.Connection, action: int) -> str:
-        # Another process may have added it after this one read the others.
-        self._action_names = dict(connection.execute("SELECT action_number, name FROM actions"))
-        return self._action_names[action]
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """This thread's connection; one that failed is not used again."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        try:
-            if connection is None:
-                connection = self._open_reader()
-            yield connection
-        except sqlite3.Error as error:
-            self._drop_reader(connection)
-            raise UserStoreUnavailable(f"{self.path}: cannot be read: {error}") from error
 
     def _open_reader(self) -> sqlite3.Connection:
         with self._writing:

@@ -58,7 +58,7 @@ class UserStore(Protocol):
             user_id: Who.
             rule: Which events count as taste.
             taste_count: The most taste events to return, the newest.
-            seen_count: How many of the newest events decide what was seen.
+            seen_count: How many of the newest events are looked at, for taste and for what was seen; 1 or more.
 
         Returns:
             None when nothing was ever recorded of them. Whatever :meth:`record` returned from is included.

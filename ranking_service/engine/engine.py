@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, Self
 
@@ -225,7 +226,7 @@ class RankingEngine:
             column = self._attributes.column(cap.attribute, field)
             if not isinstance(column, ValuesColumn):
                 raise InvalidField(field, "an attribute with values", f"{cap.attribute}, which is a number")
-            rules.append(CapRule(column.codes_of, cap.max_count))
+            rules.append(CapRule(partial(_codes, column), cap.max_count))
         return rules
 
     def _vectors(self, rows: NDArray[np.uint32]) -> NDArray[np.float32]:
@@ -234,6 +235,11 @@ class RankingEngine:
     def _reasons(self, query: RankingQuery, rows: NDArray[np.uint32]) -> list[list[str]]:
         liked = taste_rows(query.history, self._schema, self._recorded)
         return reasons(rows, liked, self._item_vectors, self._titles.__getitem__, self._ids.__getitem__)
+
+
+def _codes(column: ValuesColumn, row: int) -> list[int]:
+    codes: list[int] = column.codes_of(row).tolist()
+    return codes
 
 
 def _ranks(order: NDArray[np.intp]) -> NDArray[np.int64]:

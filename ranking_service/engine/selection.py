@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -27,18 +27,21 @@ class _CapCounts:
     """How often each value was selected so far."""
 
     def __init__(self, rules: Sequence[CapRule]) -> None:
-        self._counted = [(rule, Counter[int]()) for rule in rules]
+        self._counted = [(rule, defaultdict[int, int](int)) for rule in rules]
 
     def admits(self, row: int) -> bool:
         """Says whether one more item with this row's values stays within every cap."""
-        return all(
-            counts[code] < rule.max_count for rule, counts in self._counted for code in map(int, rule.codes_of(row))
-        )
+        for rule, counts in self._counted:
+            for code in rule.codes_of(row):
+                if counts[code] >= rule.max_count:
+                    return False
+        return True
 
     def add(self, row: int) -> None:
         """Counts a selected item."""
         for rule, counts in self._counted:
-            counts.update(map(int, rule.codes_of(row)))
+            for code in rule.codes_of(row):
+                counts[code] += 1
 
 
 def first_occurrences(rows: NDArray[np.uint32]) -> NDArray[np.intp] | None:
@@ -139,13 +142,14 @@ def _marginal_relevance(
     weighted = (1.0 - strength) * relevance
     candidates = vectors[rest]
     likeness = (candidates @ vectors[selected].T).max(axis=1) if len(selected) else None
-    open_ = np.ones(len(rest), np.bool_)
+    worth = weighted.copy() if likeness is None else weighted - strength * likeness
     for _ in range(len(rest)):
-        worth = weighted if likeness is None else weighted - strength * likeness
-        best = int(np.argmax(np.where(open_, worth, -np.inf)))
-        open_[best] = False
+        best = int(np.argmax(worth))
+        # Taken or refused: out of every later comparison, also when worth is computed anew.
+        worth[best] = weighted[best] = -np.inf
         if not admits(int(rest[best])):
             continue
         yield int(rest[best])
         similarity = candidates @ candidates[best]
         likeness = similarity if likeness is None else np.maximum(likeness, similarity)
+        worth = weighted - strength * likeness

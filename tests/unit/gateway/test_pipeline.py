@@ -174,7 +174,7 @@ def test_stages_are_told_taste_and_what_was_seen(generation: Generation, users: 
     response = answer(generation, users, stages, RecommendRequest("ann", exclude_item_ids=["i1"]))
     assert stages.person is not None
     assert list(stages.person.history.rows) == [39]
-    assert set(stages.person.excluded_rows.tolist()) == {39, 38, 1}
+    assert set(stages.person.excluded_rows) == {39, 38, 1}
     assert response.unknown_item_count == 1
     assert stages.asked_count == 40
 

@@ -148,7 +148,7 @@ def test_one_missing_base_path_holds_back_no_other_model(make: Made, disk: Simpl
     core.start(_models(ModelConfig("first", disk.good), ModelConfig("second", disk.good)))
     moved = disk.good.parent / "moved"
     shutil.copytree(disk.good, moved)
-    core.reload(_models(ModelConfig("second", moved), ModelConfig("first", disk.good)))
+    core.reload(_models(ModelConfig("first", disk.good), ModelConfig("second", moved)))
     shutil.rmtree(disk.good)
     shutil.copytree(model, moved.parent / "3.tmp").rename(moved / "3")
     deadline = threading.Event()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from gateway.adapters.ranking import RankingAdapter
@@ -62,7 +61,7 @@ def test_the_question_carries_the_candidates_as_retrieval_gave_them() -> None:
         explain=True,
         trace=True,
     )
-    person = Person(HistoryColumns([1], ["rated"], [5.0], [10]), np.array([1]))
+    person = Person(HistoryColumns([1], ["rated"], [5.0], [10]), [1])
     with serving(lambda _request, _context: response()) as (stages, address):
         ask(address, request, person)
     received = stages.request

@@ -54,7 +54,7 @@ def test_the_question_carries_everything_retrieval_reads() -> None:
         interest_tags=["t"],
         filter=Filter((Condition("tags", ("x",), ("y",)), Condition("year", minimum=1900.0), Condition("plain"))),
     )
-    person = Person(HistoryColumns([1, 2], ["rated", "to_read"], [5.0, float("nan")], [10, 0]), np.array([1, 2, 9]))
+    person = Person(HistoryColumns([1, 2], ["rated", "to_read"], [5.0, float("nan")], [10, 0]), [1, 2, 9])
     with serving(lambda _request, _context: RESPONSE) as (stages, address):
         ask(address, request, person)
     received = stages.request

@@ -29,7 +29,7 @@ def ids(tmp_path_factory: pytest.TempPathFactory) -> IdTable:
 def test_nobody_has_no_history_and_excludes_nothing(ids: IdTable) -> None:
     person = describe_person(ids, NOBODY)
     assert not any(len(column) for column in person.history)
-    assert person.excluded_rows.tolist() == []
+    assert person.excluded_rows == []
     assert person.unknown_item_count == 0
 
 
@@ -40,7 +40,7 @@ def test_stored_taste_becomes_columns_in_rows_without_unknown_items(ids: IdTable
     assert list(person.history.values) == [5.0, 4.0]
     assert list(person.history.times_seconds) == [70, 90]
     assert person.unknown_item_count == 1
-    assert person.excluded_rows.tolist() == [1, 3, 7]
+    assert person.excluded_rows == [1, 3, 7]
 
 
 def test_a_missing_value_travels_as_nan(ids: IdTable) -> None:
@@ -53,14 +53,14 @@ def test_recent_items_replace_the_stored_taste_and_count_as_seen(ids: IdTable) -
     assert list(person.history.rows) == [9, 8]
     assert list(person.history.actions) == []
     assert person.unknown_item_count == 1
-    assert set(person.excluded_rows.tolist()) == {9, 8, 1, 3, 7}
+    assert set(person.excluded_rows) == {9, 8, 1, 3, 7}
 
 
 def test_include_seen_leaves_only_what_is_excluded_by_name(ids: IdTable) -> None:
     person = describe_person(
         ids, STORED, recent_item_ids=["i9"], exclude_item_ids=["i5", "nix", "i5"], include_seen=True
     )
-    assert person.excluded_rows.tolist() == [5]
+    assert person.excluded_rows == [5]
 
 
 def test_the_newest_fifty_are_the_history(ids: IdTable) -> None:
@@ -80,7 +80,7 @@ def test_when_too_much_is_excluded_the_oldest_seen_items_are_let_go(tmp_path: Pa
         recent_item_ids=[f"i{count - 1}"],
         exclude_item_ids=[f"i{count - 2}", f"i{count - 3}"],
     )
-    excluded = person.excluded_rows.tolist()
+    excluded = person.excluded_rows
     assert len(excluded) == MAX_EXCLUDED_ROWS
     assert excluded[:3] == [count - 2, count - 3, count - 1]
     assert excluded[3:] == list(range(MAX_EXCLUDED_ROWS - 3))

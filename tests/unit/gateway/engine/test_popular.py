@@ -31,7 +31,7 @@ def test_exactly_the_first_allowed_rows_are_picked(
     picked = pick_popular(
         np.array(order, np.uint32),
         count,
-        excluded_rows=np.array(excluded, np.int64),
+        excluded_rows=excluded,
         allowed=np.array(allowed),
         admit=lambda row: row not in refused,
     )
@@ -47,5 +47,5 @@ def test_without_filter_and_caps_only_exclusions_count(
 ) -> None:
     order, excluded, _, _, count = situation
     gone = set(excluded)
-    picked = pick_popular(np.array(order, np.uint32), count, excluded_rows=np.array(excluded, np.int64))
+    picked = pick_popular(np.array(order, np.uint32), count, excluded_rows=excluded)
     assert picked.rows.tolist() == [row for row in order if row not in gone][:count]
