@@ -21,6 +21,7 @@ from gateway.engine.ladder import Rung, StageFailure
 from gateway.engine.person import NOBODY, Person, StoredUser, describe_person
 from gateway.engine.request import RecommendRequest
 from gateway.engine.response import RecommendResponse, Timing
+from gateway.engine.row_cache import RowCache
 from gateway.engine.stages import C, Ranked, Ranking, Retrieval, Retrieved
 from gateway.engine.taste import TasteRule
 from gateway.observer import Observer
@@ -59,6 +60,7 @@ class Pipeline(Generic[C]):
         self._ranking = ranking
         self._candidate_count = candidate_count
         self._observer = observer
+        self._rows = RowCache(generation.ids)
         self._taste = TasteRule(generation.manifest.action_schema)
 
     def recommend(self, request: RecommendRequest, budget: Budget) -> RecommendResponse:
@@ -75,7 +77,7 @@ class Pipeline(Generic[C]):
         start = time.perf_counter()
         stored, notes = self._read_user(request.user_id)
         person = describe_person(
-            self.generation.ids,
+            self._rows,
             stored,
             recent_item_ids=request.recent_item_ids,
             exclude_item_ids=request.exclude_item_ids,

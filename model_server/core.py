@@ -139,7 +139,8 @@ class Core:
                 try:
                     found = aspired_versions(model)
                 except BasePathMissingError as error:
-                    return
+                    self._note(name, f"{error}; what is loaded stays")
+                    continue
                 self._note(name, f"model {name}: versions {sorted(found)} of {model.base_path} are to be served")
                 self._lifecycle.aspire(name, found)
 

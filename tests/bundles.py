@@ -108,7 +108,7 @@ def make_store(
 ) -> Store:
     """Publishes one more generation to the store at ``path``; the first makes the store.
 
-    People ``user-0`` onwards have histories in one cluster each, written to ``histories/<generation>`` in the store;
+    People ``user-0`` onwards have histories in one cluster each, written to ``users/<generation>`` in the store;
     the last of them has an empty one.
 
     Args:
@@ -150,7 +150,7 @@ def make_store(
             },
             make_current=make_current,
         )
-    _write_histories(store.path / "histories" / str(writer.generation), catalogue, user_count, seed)
+    _write_histories(store.path / "users" / str(writer.generation), catalogue, user_count, seed)
     return store
 
 

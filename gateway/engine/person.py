@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gateway.engine.row_cache import RowCache
 from gateway.engine.taste import TasteEvent
-from twostage.bundle.id_table import IdTable
 from twostage.features.history import HISTORY_LENGTH
 
 MAX_EXCLUDED_ROWS = 20_000
@@ -68,7 +68,7 @@ class Person:
 
 
 def describe_person(
-    ids: IdTable,
+    cache: RowCache,
     stored: StoredUser,
     *,
     recent_item_ids: Sequence[str] = (),
@@ -78,7 +78,7 @@ def describe_person(
     """Merges what is stored with what a request says.
 
     Args:
-        ids: The generation's ids.
+        cache: The generation's ids to rows.
         stored: What the user store knows.
         recent_item_ids: The history for this request, oldest first; replaces the stored taste unless empty, and adds
             to what the person has seen.
@@ -93,7 +93,7 @@ def describe_person(
     distinct = list(dict.fromkeys([*taste_ids, *excluded_ids]))
     if not distinct:
         return _NOBODY_IN_PARTICULAR
-    rows = dict(zip(distinct, ids.rows(distinct).tolist(), strict=True))
+    rows = dict(zip(distinct, cache.rows(distinct), strict=True))
     known = [row for item_id in taste_ids if (row := rows[item_id]) >= 0]
     excluded = [row for item_id in dict.fromkeys(excluded_ids) if (row := rows[item_id]) >= 0]
     return Person(

@@ -30,7 +30,7 @@ def print_answer(
             escape(item.item_id),
             escape(item.title),
             *(escape(item.attributes.get(name, "")) for name in attributes),
-            f"{item.score:.4f}",
+            f"{item.score:.4g}",
             *(f"{item.action_scores[name]:.3f}" if name in item.action_scores else "" for name in actions),
             ", ".join(item.sources),
             str(item.candidate_rank or ""),

@@ -20,8 +20,9 @@ def status(address: str) -> None:
             response = client.status()
     except CallFailed as error:
         raise click.ClickException(str(error)) from error
-    table = Table("service", "address", "state", "generations", "items", "version", "up", "libraries")
+    table = Table("service", "address", "state", "generations", "items", "version", "up")
     silent = 0
+    used: dict[str, dict[str, str]] = {}
     for stage, place, answer, error_text in [
         ("gateway", address, response.status, ""),
         *((s.stage, s.address, s.status, s.error) for s in response.stages),
@@ -30,8 +31,12 @@ def status(address: str) -> None:
         if error_text:
             table.add_row(stage, place, f"[red]no answer: {error_text}[/red]")
             continue
+        used[stage] = dict(answer.libraries)
         table.add_row(stage, place, *_described(answer))
-    Console().print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    for name, libraries in used.items():
+        console.print(f"{name}: " + ", ".join(f"{library} {version}" for library, version in sorted(libraries.items())))
     if silent:
         raise click.ClickException(f"{silent} of {1 + len(response.stages)} servers do not serve")
 
@@ -40,5 +45,4 @@ def _described(answer: common_pb2.ServiceStatus) -> tuple[str, ...]:
     state = "SERVING" if answer.serving else f"[red]NOT_SERVING[/red] {answer.detail}"
     held = ", ".join(f"{g.generation}{'*' if g.active else ''}" for g in answer.generations)
     counts = ", ".join(f"{g.item_count:,}" for g in answer.generations)
-    libraries = ", ".join(f"{name} {version}" for name, version in sorted(answer.libraries.items()))
-    return state, held, counts, answer.version, f"{answer.uptime_seconds:.0f} s", libraries
+    return state, held, counts, answer.version, f"{answer.uptime_seconds:.0f} s"

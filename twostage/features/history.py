@@ -87,7 +87,7 @@ def pad_history(history: History, now_seconds: int = 0) -> PaddedHistory:
     rows[0, :count] = newest.rows
     mask[0, :count] = 1.0
     actions[0, :count] = newest.actions
-    values[0, :count] = np.nan_to_num(newest.values)
+    values[0, :count] = np.where(np.isnan(newest.values), 0, newest.values)
     if now_seconds > 0:
         known = newest.times > 0
         ages[0, :count] = np.where(known, np.maximum(now_seconds - newest.times, 0), 0) / SECONDS_PER_DAY

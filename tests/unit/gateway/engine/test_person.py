@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gateway.engine.person import MAX_EXCLUDED_ROWS, NOBODY, StoredUser, describe_person
+from gateway.engine.row_cache import RowCache
 from gateway.engine.taste import TasteEvent
 from tests.unit.gateway.catalogue import publish_items
-from twostage.bundle.id_table import IdTable
 
 STORED = StoredUser(
     taste=[
@@ -21,19 +21,19 @@ STORED = StoredUser(
 
 
 @pytest.fixture(scope="module")
-def ids(tmp_path_factory: pytest.TempPathFactory) -> IdTable:
+def ids(tmp_path_factory: pytest.TempPathFactory) -> RowCache:
     path: Path = tmp_path_factory.mktemp("store")
-    return publish_items(path, popularity=[1.0] * 200).ids
+    return RowCache(publish_items(path, popularity=[1.0] * 200).ids)
 
 
-def test_nobody_has_no_history_and_excludes_nothing(ids: IdTable) -> None:
+def test_nobody_has_no_history_and_excludes_nothing(ids: RowCache) -> None:
     person = describe_person(ids, NOBODY)
     assert not any(len(column) for column in person.history)
-    assert person.excluded_rows == []
+    assert not person.excluded_rows
     assert person.unknown_item_count == 0
 
 
-def test_stored_taste_becomes_columns_in_rows_without_unknown_items(ids: IdTable) -> None:
+def test_stored_taste_becomes_columns_in_rows_without_unknown_items(ids: RowCache) -> None:
     person = describe_person(ids, STORED)
     assert list(person.history.rows) == [3, 1]
     assert list(person.history.actions) == ["rated", "rated"]
@@ -43,12 +43,12 @@ def test_stored_taste_becomes_columns_in_rows_without_unknown_items(ids: IdTable
     assert person.excluded_rows == [1, 3, 7]
 
 
-def test_a_missing_value_travels_as_nan(ids: IdTable) -> None:
+def test_a_missing_value_travels_as_nan(ids: RowCache) -> None:
     person = describe_person(ids, StoredUser([TasteEvent("i2", "to_read", None, 0)], ["i2"]))
     assert math.isnan(person.history.values[0])
 
 
-def test_recent_items_replace_the_stored_taste_and_count_as_seen(ids: IdTable) -> None:
+def test_recent_items_replace_the_stored_taste_and_count_as_seen(ids: RowCache) -> None:
     person = describe_person(ids, STORED, recent_item_ids=["i9", "nix", "i8"])
     assert list(person.history.rows) == [9, 8]
     assert list(person.history.actions) == []
@@ -56,14 +56,14 @@ def test_recent_items_replace_the_stored_taste_and_count_as_seen(ids: IdTable) -
     assert set(person.excluded_rows) == {9, 8, 1, 3, 7}
 
 
-def test_include_seen_leaves_only_what_is_excluded_by_name(ids: IdTable) -> None:
+def test_include_seen_leaves_only_what_is_excluded_by_name(ids: RowCache) -> None:
     person = describe_person(
         ids, STORED, recent_item_ids=["i9"], exclude_item_ids=["i5", "nix", "i5"], include_seen=True
     )
     assert person.excluded_rows == [5]
 
 
-def test_the_newest_fifty_are_the_history(ids: IdTable) -> None:
+def test_the_newest_fifty_are_the_history(ids: RowCache) -> None:
     asked = [f"i{row}" for row in range(120)]
     assert list(describe_person(ids, NOBODY, recent_item_ids=asked).history.rows) == list(range(70, 120))
     taste = [TasteEvent(item, "to_read", None, 1) for item in asked]
@@ -72,7 +72,7 @@ def test_the_newest_fifty_are_the_history(ids: IdTable) -> None:
 
 def test_when_too_much_is_excluded_the_oldest_seen_items_are_let_go(tmp_path: Path) -> None:
     count = MAX_EXCLUDED_ROWS + 50
-    ids = publish_items(tmp_path, popularity=[1.0] * count).ids
+    ids = RowCache(publish_items(tmp_path, popularity=[1.0] * count).ids)
     seen = [f"i{row}" for row in range(count - 20)]
     person = describe_person(
         ids,

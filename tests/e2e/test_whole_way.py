@@ -1,0 +1,228 @@
+"""From nothing to a recommendation by the command line alone, as a person goes; and what happens when things die."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twostage.bundle.histories import known_people
+from twostage.bundle.store import Store
+from twostage.stack import Ports
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def twostage(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "twostage.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def answered(*arguments: str) -> str:
+    done = twostage(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "synthetic"
+    answered("data", "synthesize", "--out", str(folder), "--items", "300", "--users", "300", "--seed", "5")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("store")
+    answered("train", "--data", str(data), "--store", str(folder), "--profile", "quick")
+    return Store(folder)
+
+
+class Up:
+    """A running ``twostage up`` and what it prints."""
+
+    def __init__(self, store: Store, users: Path) -> None:
+        self.ports = Ports.free()
+        self.address = f"127.0.0.1:{self.ports.gateway}"
+        self.arguments = [
+            *("up", "--store", str(store.path), "--users", str(users), "--no-metrics"),
+            *(f"--gateway-port={self.ports.gateway}", f"--retrieval-port={self.ports.retrieval}"),
+            *(f"--ranking-port={self.ports.ranking}", f"--model-server-port={self.ports.model_server}"),
+        ]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "twostage.cli", *self.arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "COLUMNS": "160"},
+        )
+        self.printed = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout:
+            for line in self.process.stdout:
+                self.printed += line
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, self.printed
+            assert time.monotonic() < deadline, self.printed
+            time.sleep(0.05)
+
+    def pid(self, name: str) -> int:
+        found = re.findall(rf"^. {name} .*?\. +(\d+) +", self.printed, re.MULTILINE)
+        found += re.findall(rf"^. {name} +.[^│]*.[^│]*. (\d+) ", self.printed, re.MULTILINE)
+        found += re.findall(rf"{name} was started again \(process (\d+)\)", self.printed)
+        return int(found[-1])
+
+    def recommend(self, *arguments: str) -> dict[str, Any]:
+        document = json.loads(answered("recommend", "--address", self.address, "--json", *arguments))
+        assert isinstance(document, dict)
+        return document
+
+    def rung(self) -> str:
+        return str(self.recommend("--count", "5")["rung"])
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(timeout=60)
+        self._reader.join(timeout=5)
+        return code
+
+
+@pytest.fixture(scope="module")
+def up(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    running = Up(store, tmp_path_factory.mktemp("users") / "users.sqlite")
+    try:
+        running.wait(lambda: "Ready." in running.printed, 120)
+        yield running
+    finally:
+        if running.process.poll() is None:
+            assert running.stop() == 0, running.printed
+
+
+def test_a_trained_store_is_listed_and_verified(store: Store) -> None:
+    listed = answered("generations", "list", "--store", str(store.path))
+    assert "current" in listed
+    assert "files as summed" in answered("generations", "verify", "--store", str(store.path))
+
+
+def test_a_flipped_byte_is_named_and_nothing_is_served(store: Store, tmp_path: Path) -> None:
+    spoilt = store.generations_path / "1" / "retrieval" / "content" / "item_vectors.npy"
+    content = spoilt.read_bytes()
+    spoilt.write_bytes(content[:-5] + bytes([content[-5] ^ 64]) + content[-4:])
+    try:
+        done = twostage("generations", "verify", "--store", str(store.path))
+        assert done.returncode == 1
+        assert "item_vectors.npy" in done.stderr
+        refused = Up(store, tmp_path / "users.sqlite")
+        assert refused.process.wait(timeout=60) == 1
+        refused._reader.join(timeout=5)
+        assert "item_vectors.npy" in refused.printed
+    finally:
+        spoilt.write_bytes(content)
+
+
+def test_a_known_person_gets_twenty_unseen_items_from_both_stages(up: Up, store: Store) -> None:
+    (person,) = known_people(store, limit=1, least_count=8)
+    answer = up.recommend("--user", person.user_id)
+    ids = [item["item_id"] for item in answer["recommendations"]]
+    assert len(ids) == len(set(ids)) == 20
+    assert not set(ids) & set(person.item_ids), "what was seen is not recommended"
+    assert answer["rung"] == "RUNG_FULL"
+    assert answer["generation"] == "1"
+    scores = [item["score"] for item in answer["recommendations"]]
+    assert scores == sorted(scores, reverse=True)
+    assert all(item["title"] and item["action_scores"] for item in answer["recommendations"])
+    stages = {timing["stage"] for timing in answer["timings"]}
+    assert {"retrieval", "ranking", "model_server"} <= stages
+
+
+def test_different_tastes_get_different_answers(up: Up, store: Store) -> None:
+    people = known_people(store, limit=6, least_count=8)
+    answers = {tuple(i["item_id"] for i in up.recommend("--user", p.user_id)["recommendations"]) for p in people}
+    assert len(answers) == 6
+
+
+def test_a_wrong_count_is_refused_by_name(up: Up) -> None:
+    for count in ("0", "-3", "201", "2000000000"):
+        done = twostage("recommend", "--address", up.address, "--count", count)
+        assert done.returncode == 1
+        assert re.search(rf"count: expected .*200, received {count}", done.stderr), done.stderr
+
+
+def test_serving_processes_hold_no_tensorflow(up: Up) -> None:
+    for name in ("retrieval", "ranking", "gateway"):
+        maps = Path(f"/proc/{up.pid(name)}/maps")
+        if not maps.exists():
+            pytest.skip("no /proc on this system")
+        assert "tensorflow" not in maps.read_text(encoding="utf-8")
+
+
+def test_a_port_in_use_is_named_and_leaves_the_others_alone(up: Up, store: Store, tmp_path: Path) -> None:
+    done = twostage(*up.arguments[:3], "--users", str(tmp_path / "users.sqlite"), *up.arguments[5:])
+    assert done.returncode == 1
+    assert re.search(r"in use|address already", done.stderr, re.IGNORECASE), done.stderr
+    assert up.rung() == "RUNG_FULL"
+
+
+def test_status_and_load_say_that_all_is_well(up: Up, store: Store) -> None:
+    assert answered("status", "--address", up.address).count("SERVING") == 3
+    load = answered(*("load", "--address", up.address, "--rate", "30", "--seconds", "2", "--store", str(store.path)))
+    assert "RUNG_FULL" in load
+
+
+@pytest.mark.parametrize(("name", "rung"), [("ranking", "RUNG_RETRIEVAL_ORDER"), ("retrieval", "RUNG_POPULAR")])
+def test_a_killed_stage_lowers_the_rung_is_reported_and_comes_back(up: Up, name: str, rung: str) -> None:
+    os.kill(up.pid(name), signal.SIGKILL)
+    up.wait(lambda: f"{name} died with signal SIGKILL" in up.printed)
+    seen: set[str] = set()
+
+    def back() -> bool:
+        seen.add(up.rung())
+        return seen == {rung, "RUNG_FULL"}
+
+    up.wait(back)
+
+
+def test_ctrl_c_stops_every_process(up: Up) -> None:
+    pids = [up.pid(name) for name in ("retrieval", "ranking", "gateway")]
+    assert up.stop() == 0
+    assert "all servers stopped" in up.printed
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_an_interrupted_training_publishes_nothing(data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "twostage.cli", "train", "--data", str(data), "--store", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "towers" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert Store(tmp_path).generations() == []
+
+
+def test_bad_data_is_refused_before_anything_is_trained(data: Path, tmp_path: Path) -> None:
+    done = twostage("train", "--data", str(tmp_path), "--store", str(tmp_path / "store"))
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "store").exists()
