@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic
 from uuid import uuid4
 
@@ -89,7 +89,7 @@ class Pipeline(Generic[C]):
             retrieved = self._retrieve(request, person, budget)
         except StageFailure as failure:
             self._observer.stage_failed(failure)
-            notes += [failure.reason, *_left_out(request)]
+            notes += [failure.reason, *_left_out(request, Rung.POPULAR)]
             answer = popular_answer(request, self.generation, person.excluded_rows)
             return self._respond(Rung.POPULAR, answer, person, notes, timings)
         timings += retrieved.timings
@@ -98,7 +98,7 @@ class Pipeline(Generic[C]):
             ranked = self._rank(request, person, retrieved, budget)
         except StageFailure as failure:
             self._observer.stage_failed(failure)
-            notes += [failure.reason, *_left_out(request)]
+            notes += [failure.reason, *_left_out(request, Rung.RETRIEVAL_ORDER)]
             answer = retrieval_order_answer(request, self.generation, retrieved.candidates, retrieved.shortfall)
             return self._respond(Rung.RETRIEVAL_ORDER, answer, person, notes, timings)
         timings += ranked.timings
@@ -151,6 +151,9 @@ class Pipeline(Generic[C]):
         )
 
 
-def _left_out(request: RecommendRequest) -> list[str]:
-    """What only ranking does, and the request asked for."""
-    return ["diversity.strength was not applied, caps were"] if request.diversity.strength > 0 else []
+def _left_out(request: RecommendRequest, rung: Rung) -> Iterator[str]:
+    """What the request asked for and only a stage that did not answer can do."""
+    if rung is Rung.POPULAR and request.interest_tags:
+        yield "interest_tags were not read"
+    if request.diversity.strength > 0:
+        yield "diversity.strength was not applied, caps were"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# TensorFlow's start-up notes are not what a person asked for; it reads this when it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import click
 
 from training.commands.data import data

@@ -41,7 +41,7 @@ class TowerConfig:
     number_size: int = 32
     fusion_size: int = 256
     dropout: float = 0.3
-    token_dropout: float = 0.2
+    token_dropout: float = 0.1
     attention_size: int = 64
 
 
@@ -60,7 +60,8 @@ class TowerTraining:
             popularity, 1 the probability of the next item.
         half_life_days: The age at which a timed interaction weighs half as much as the newest; None weighs all alike.
         temperature: The first value of the learned temperature.
-        learning_rate: Adam's rate at the start; it falls to a tenth along a cosine.
+        learning_rate: Adam's rate for the item tower at the start; it falls to a tenth along a cosine.
+        user_learning_rate: Adam's rate for the user tower.
         patience: Epochs without a better recall after which training stops.
         recall_count: The k of the recall that decides.
         validation_user_count: People on whom it is measured at most.
@@ -79,7 +80,8 @@ class TowerTraining:
     correction: float = 1.0
     half_life_days: float | None = 60.0
     temperature: float = 0.07
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-4
+    user_learning_rate: float = 1e-3
     patience: int = 3
     recall_count: int = 500
     validation_user_count: int = 3000

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,32 @@ def test_exclusions_filters_and_what_is_missing(client: Client) -> None:
     assert set(ids(response)) == french - set(excluded)
     assert len(ids(response)) + response.shortfall.missing_count == 100
     assert response.shortfall.reason == common_pb2.SHORTFALL_REASON_EXCLUDED
+
+    nothing = common_pb2.Filter(conditions=[common_pb2.Condition(attribute="language", any_of=["none such"])])
+    response = client.recommend(condition_filter=nothing)
+    assert (len(response.recommendations), response.shortfall.missing_count) == (0, 20)
+    assert (response.rung, response.shortfall.reason) == (gateway_pb2.RUNG_FULL, common_pb2.SHORTFALL_REASON_EXCLUDED)
+
+
+def test_interest_tags_speak_for_a_person_without_a_history(client: Client) -> None:
+    response = client.recommend(interest_tags=["poetry"], count=50)
+    tagged = {r.item_id for r in response.recommendations if "interest_tags" in r.sources}
+    catalogue = make_catalogue()
+    assert tagged
+    assert all("poetry" in catalogue.tags[catalogue.item_ids.index(item_id)] for item_id in tagged)
+
+
+def test_many_callers_at_once_are_all_answered(client: Client) -> None:
+    def ask(number: int) -> int:
+        person = f"user-{number % 20}"
+        item = f"item-{1 + number % 15}"
+        assert client.record([new_event(person, item, "to_read", event_id=f"many-{number}")]).accepted_count == 1
+        response = client.recommend(person, count=10)
+        assert item not in ids(response)
+        return len(response.recommendations)
+
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(ask, range(120))) == [10] * 120
 
 
 def test_diversity_reaches_ranking(client: Client) -> None:

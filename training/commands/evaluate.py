@@ -17,6 +17,7 @@ from training.data.errors import DataError
 from training.data.read import read_dataset
 from training.errors import TrainingError
 from twostage.bundle.store import Store
+from twostage.terminal import make_console
 
 if TYPE_CHECKING:
     from training.data.dataset import Dataset
@@ -75,7 +76,7 @@ def evaluate(
             evaluation.cold_results.extend(_evaluate_cold(dataset, profile_name, seed, plan))
         except TrainingError as error:
             raise click.ClickException(str(error)) from error
-    show(evaluation, Console(), plot_path)
+    show(evaluation, make_console(), plot_path)
     if out:
         out.write_text(json.dumps(evaluation.as_manifest(), indent=1) + "\n", encoding="utf-8")
 

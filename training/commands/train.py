@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from training.commands.options import data_option, profile_option, seed_option, store_option
 from training.data.errors import DataError
 from training.data.read import read_dataset
 from training.errors import TrainingError
 from twostage.bundle.errors import BundleError
+from twostage.terminal import make_console
 
 if TYPE_CHECKING:
     from training.evaluation.offline import OfflineEvaluation
@@ -64,4 +64,4 @@ def train(
     if measured:
         from training.commands.evaluate import show  # noqa: PLC0415
 
-        show(measured[0], Console(), plot_path)
+        show(measured[0], make_console(), plot_path)

@@ -25,6 +25,7 @@ from twostage.features.item_encoding import EncodedItems, ItemEncoder
 from twostage.features.model_inputs import HISTORY_MASK, HISTORY_VECTORS
 
 _LOWEST_TEMPERATURE = 0.02
+_TEMPERATURE_RATE = 0.01
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,10 @@ class _TowerStep:
         self._optimizer = keras.optimizers.Adam(
             keras.optimizers.schedules.CosineDecay(config.learning_rate, steps, alpha=0.1), global_clipnorm=5.0
         )
-        self._variables = [
-            *item_tower.trainable_variables,
-            *user_tower.trainable_variables,
-        ]
-        self._temperature_rate = 5.0 * config.learning_rate
-        self._optimizer.build(self._variables)
+        # The item tower comes warm and large; the user tower is small and starts from the plain mean.
+        self._user_optimizer = keras.optimizers.Adam(config.user_learning_rate, global_clipnorm=5.0)
+        self._optimizer.build(item_tower.trainable_variables)
+        self._user_optimizer.build(user_tower.trainable_variables)
         # Vectors of items outside the batch, as of when they were last encoded: at most some ten steps old.
         self.table = tf.Variable(encode_items(item_tower, items), trainable=False)
         self.run = tf.function(self._run)
@@ -117,9 +116,13 @@ class _TowerStep:
             logits += tf.gather(self._discount, rows)[None, :]
             logits = tf.where(excluded, -1e9, logits)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits))
-        gradients = tape.gradient(loss, [*self._variables, self._log_temperature])
-        self._optimizer.apply(gradients[:-1], self._variables)
-        self._log_temperature.assign_sub(self._temperature_rate * gradients[-1])
+        item_variables, user_variables = self._item_tower.trainable_variables, self._user_tower.trainable_variables
+        of_items, of_users, of_temperature = tape.gradient(
+            loss, (item_variables, user_variables, self._log_temperature)
+        )
+        self._optimizer.apply(of_items, item_variables)
+        self._user_optimizer.apply(of_users, user_variables)
+        self._log_temperature.assign_sub(_TEMPERATURE_RATE * of_temperature)
         self.table.scatter_nd_update(rows[:, None], encoded)
         return loss
 

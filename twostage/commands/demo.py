@@ -19,6 +19,7 @@ from twostage.bundle.store import Store
 from twostage.commands.answer_table import print_answer
 from twostage.processes import ChildFailedError
 from twostage.stack import Ports, Stack
+from twostage.terminal import make_console
 from twostage.v1 import gateway_pb2, gateway_pb2_grpc
 
 DOWNLOAD_SECONDS = 10
@@ -37,7 +38,7 @@ DOWNLOAD_SECONDS = 10
 @click.option("--people", "people_count", type=click.IntRange(1, 20), default=3, show_default=True)
 def demo(data_path: Path | None, store_path: Path, profile: str, people_count: int) -> None:
     """Train, serve and recommend once, end to end; then stop all servers."""
-    console = Console(highlight=False)
+    console = make_console()
     started = time.monotonic()
     data_path = data_path or _find_data(console, store_path)
     console.rule(f"1. training on {data_path.name}, profile {profile}")

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from twostage.bundle.errors import BundleError
 from twostage.bundle.store import Store
+from twostage.terminal import make_console
 
 store_option = click.option(
     "--store",
@@ -53,7 +53,7 @@ def list_generations(store_path: Path) -> None:
             f"{byte_count / 1e6:.1f} MB",
             "current" if number == current else "",
         )
-    Console().print(table)
+    make_console().print(table)
 
 
 @generations.command("verify")

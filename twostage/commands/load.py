@@ -13,6 +13,7 @@ from rich.table import Table
 from twostage.bundle.histories import UserHistory, known_people
 from twostage.bundle.store import Store
 from twostage.open_loop import LoadResult, run_load
+from twostage.terminal import make_console
 from twostage.v1 import gateway_pb2
 
 _PERCENTILES = (50, 90, 99, 99.9)
@@ -45,7 +46,7 @@ def load(
     Latency counts from the moment a request was due. Without --user and --store nobody in particular is asked for,
     which is the cold-start answer. Exits with 1 when any request failed.
     """
-    console = Console()
+    console = make_console()
     people = [*users, *(person.user_id for person in _people(store_path))] or [""]
     requests = [gateway_pb2.RecommendRequest(user_id=user, count=count) for user in people]
     with grpc.insecure_channel(address) as channel, Progress(console=console, transient=True) as progress:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 from google.protobuf.json_format import MessageToJson
-from rich.console import Console
 
 from twostage.client import CallFailed, Client
 from twostage.commands.answer_table import print_answer
+from twostage.terminal import make_console
 from twostage.v1 import common_pb2
 
 address_option = click.option("--address", default="127.0.0.1:50050", show_default=True, help="The gateway.")
@@ -77,4 +77,4 @@ def recommend(
     if as_json:
         click.echo(MessageToJson(response, preserving_proto_field_name=True))
     else:
-        print_answer(Console(highlight=False), response, attributes=attributes)
+        print_answer(make_console(), response, attributes=attributes)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from twostage.client import CallFailed, Client
 from twostage.commands.recommend import address_option
+from twostage.terminal import make_console
 from twostage.v1 import common_pb2
 
 
@@ -33,7 +33,7 @@ def status(address: str) -> None:
             continue
         used[stage] = dict(answer.libraries)
         table.add_row(stage, place, *_described(answer))
-    console = Console(highlight=False)
+    console = make_console()
     console.print(table)
     for name, libraries in used.items():
         console.print(f"{name}: " + ", ".join(f"{library} {version}" for library, version in sorted(libraries.items())))

@@ -8,13 +8,13 @@ from pathlib import Path
 from types import FrameType
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from twostage.bundle.store import Store
 from twostage.commands.generations import store_option
 from twostage.processes import ChildFailedError
 from twostage.stack import Ports, Stack
+from twostage.terminal import make_console
 
 _PORTS = Ports()
 
@@ -45,7 +45,7 @@ def up(
     wait_seconds: float,
 ) -> None:
     """Serve a store: model server, retrieval, ranking and gateway, each a process; Ctrl-C stops all."""
-    console = Console(stderr=True, highlight=False)
+    console = make_console(stderr=True)
     metrics_ports = (_PORTS.gateway_metrics, _PORTS.retrieval_metrics, _PORTS.ranking_metrics) if metrics else (0, 0, 0)
     stack = Stack(
         Store(store_path),
@@ -92,5 +92,5 @@ def _print_addresses(stack: Stack, seconds: dict[str, float]) -> None:
         port, metrics_port = listening[child.name]
         metrics = f"http://127.0.0.1:{metrics_port}/metrics" if metrics_port else ""
         table.add_row(child.name, f"127.0.0.1:{port}", metrics, str(child.pid), f"{seconds[child.name]:.1f} s")
-    Console().print(table)
+    make_console().print(table)
     click.echo(f"Ready. Try: twostage recommend --user ID --address 127.0.0.1:{ports.gateway}")

@@ -1,8 +1,8 @@
 """A Predict request as bytes, with each array copied once.
 
-Building the message and serializing it copies an array four times; a ranking request carries 256 KB of features, and
-fresh pages for each copy cost ten times what everything else about the request does (README, Figures). In the wire
-format a message may be written in pieces, so the small parts are serialized as usual and the arrays' bytes joined
+Building the message and serializing it copies an array four times. A ranking request carries 256 KB of features, each
+copy of which may take fresh pages from the system: 0.07 to 0.47 ms of CPU for 500 candidates, against 0.02 here. In the
+wire format a message may be written in pieces, so the small parts are serialized as usual and the arrays' bytes joined
 between them.
 """
 

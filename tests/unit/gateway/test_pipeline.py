@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
@@ -223,10 +225,13 @@ def test_popular_items_obey_filter_and_caps_and_state_what_is_missing(
     assert response.shortfall == Shortfall(6, ShortfallReason.EXCLUDED)
 
     spread = Diversity(0.5, (Cap("tags", 2),))
-    response = answer(generation, users, stages, RecommendRequest("ann", count=25, diversity=spread))
+    request = RecommendRequest("ann", count=25, diversity=spread, interest_tags=["odd"])
+    response = answer(generation, users, stages, request)
     assert ids(response) == ["i37", "i36", "i35", "i34"]
     assert response.shortfall == Shortfall(21, ShortfallReason.SELECTION_POLICY)
-    assert response.rung_reason == "retrieval late: slow; diversity.strength was not applied, caps were"
+    assert response.rung_reason == (
+        "retrieval late: slow; interest_tags were not read; diversity.strength was not applied, caps were"
+    )
 
 
 def test_caps_hold_in_retrievals_order_too(generation: Generation, users: SqliteUserStore) -> None:
@@ -315,3 +320,38 @@ def test_what_was_just_recorded_is_in_the_next_request(generation: Generation, u
     assert stages.person is not None
     assert list(stages.person.history.rows) == [39, 3]
     assert list(stages.person.history.times_seconds) == [10, 99]
+
+
+@given(
+    rows=st.lists(st.integers(0, 39), unique=True, max_size=40),
+    count=st.integers(1, 200),
+    cap=st.none() | st.integers(1, 30),
+    excluded=st.lists(st.integers(0, 45), max_size=45),
+    failing=st.sampled_from(["", "ranking", "retrieval"]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_given_and_what_is_missing_is_what_was_asked_for(
+    generation: Generation,
+    users: SqliteUserStore,
+    rows: list[int],
+    count: int,
+    cap: int | None,
+    excluded: list[int],
+    failing: str,
+) -> None:
+    stages = Stages(rows)
+    stages.ranking_failure = StageLate("ranking", "slow") if failing == "ranking" else None
+    stages.retrieval_failure = StageLate("retrieval", "slow") if failing == "retrieval" else None
+    request = RecommendRequest(
+        count=count,
+        diversity=Diversity(0.0, (Cap("tags", cap),) if cap else ()),
+        exclude_item_ids=[f"i{row}" for row in excluded],
+    )
+    response = answer(generation, users, stages, request)
+    missing = response.shortfall.missing_count if response.shortfall is not None else 0
+    assert len(response.recommendations) + missing == count
+    assert response.shortfall is None or missing > 0
+    assert len(set(ids(response))) == len(response.recommendations)
+    scores = [recommendation.score for recommendation in response.recommendations]
+    assert scores == sorted(scores, reverse=True)
+    assert bool(response.rung_reason) == (response.rung is not Rung.FULL)

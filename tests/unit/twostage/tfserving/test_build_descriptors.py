@@ -40,7 +40,7 @@ def test_every_file_comes_after_those_it_depends_on() -> None:
 
 def test_a_missing_module_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_descriptors, "SERVICE_FILES", ("tensorflow_serving/apis/nosuch.proto",))
-    with pytest.raises(DescriptorsNotFoundError, match="nosuch_pb2.py is in none of the installed packages"):
+    with pytest.raises(DescriptorsNotFoundError, match=r"nosuch_pb2\.py is in none of the installed packages"):
         build_descriptor_set()
 
 

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ranking_service.engine.features import FeatureGatherer
+from retrieval_service.engine.engine import RetrievalEngine
+from retrieval_service.engine.query import RetrievalQuery
+from tests.unit.training.tiny_dataset import tiny_dataset
+from training.errors import ExportMismatch, NothingToLearn
+from training.profiles import tiny_profile
+from training.publish import RANKER, publish
+from training.ranker import export as ranker_export
+from training.ranker.candidates import make_requests, retrieve
+from training.ranker.examples import make_examples, sample_lists
+from training.ranker.fit import RankerScorer
+from training.train import TrainedModels, train
+from twostage.bundle.generation import Generation
+from twostage.bundle.histories import histories_folder, read_histories
+from twostage.bundle.store import Store
+from twostage.features.context import Context
+from twostage.features.history import History
+from twostage.features.item_encoding import ItemEncoder
+
+
+@pytest.fixture(scope="module")
+def models() -> TrainedModels:
+    return train(tiny_dataset(), tiny_profile(), seed=3)
+
+
+@pytest.fixture(scope="module")
+def published(models: TrainedModels, tmp_path_factory: pytest.TempPathFactory) -> Generation:
+    store = Store(tmp_path_factory.mktemp("store"))
+    manifest = publish(models, store, measure=lambda _: {"liked": {"recall@20": 0.5}})
+    assert store.current() == manifest.generation == 1
+    return store.open(verify=("",))
+
+
+def test_the_same_seed_gives_the_same_models(models: TrainedModels) -> None:
+    again = train(tiny_dataset(), tiny_profile(), seed=3)
+    np.testing.assert_array_equal(again.towers.item_vectors, models.towers.item_vectors)
+    for mine, theirs in zip(models.ranker.model.get_weights(), again.ranker.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_training_never_reads_the_test_part(models: TrainedModels) -> None:
+    dataset = tiny_dataset()
+    assert models.split.test.any()
+    assert not (models.learnable & models.split.test).any()
+    without = replace(dataset, interactions=dataset.interactions.take(~models.split.test))
+    again = train(without, tiny_profile(), seed=3)
+    np.testing.assert_array_equal(again.towers.item_vectors, models.towers.item_vectors)
+
+
+def test_candidates_are_the_nearest_items_that_the_person_does_not_have(models: TrainedModels) -> None:
+    past = models.past
+    users = np.array([5, 90])
+    requests = make_requests(models.towers, past, users, models.dataset.actions)
+    found = retrieve(requests, models.towers.item_vectors, 20)
+    for person, user in enumerate(users):
+        scores = models.towers.item_vectors.astype(np.float64) @ requests.user_vectors[person]
+        scores[past.rows[past.users == user]] = -np.inf
+        np.testing.assert_array_equal(found.rows[person], np.argsort(-scores, kind="stable")[:20])
+
+
+def test_sampled_negatives_are_nothing_that_the_person_has_or_does_next(models: TrainedModels) -> None:
+    interactions, split = models.dataset.interactions, models.split
+    past, following = interactions.take(split.train), interactions.take(split.validation)
+    examples = make_examples(models.towers, past, following, models.dataset.actions, 50, 400, seed=0)
+    config = models.profile.config.ranker_training
+    people = np.arange(32)
+    lists = sample_lists(examples, people, models.towers.item_vectors, config, np.random.default_rng(0))
+    positives = config.positive_count
+    for person in people:
+        user = examples.requests.users[person]
+        own = set(past.rows[past.users == user]) | set(following.rows[following.users == user])
+        counted = lists.weights[person, positives:] > 0
+        assert not own & set(lists.rows[person, positives:][counted].tolist())
+        real = lists.weights[person, :positives] > 0
+        assert set(lists.rows[person, :positives][real].tolist()) <= own
+        assert not lists.labels[person, positives:].any()
+
+
+def test_the_published_graph_scores_as_the_trained_model(models: TrainedModels, published: Generation) -> None:
+    entry = published.manifest.ranker
+    path = published.path.parent.parent / "models" / RANKER / "1"
+    served = tf.saved_model.load(str(path)).signatures["serving_default"]
+    past, user = models.past, 17
+    mine = past.rows[past.users == user]
+    codes = (1 + past.actions[past.users == user]).astype(np.int32)
+    history = History(
+        mine.astype(np.uint32), codes, past.values[past.users == user], np.zeros(len(mine), np.int64)
+    )
+    requests = make_requests(models.towers, past, np.array([user]), models.dataset.actions)
+    candidates = retrieve(requests, models.towers.item_vectors, 30)
+    gathered = FeatureGatherer.open(published, entry).gather(
+        history, Context(), candidates.rows[0].astype(np.uint32), candidates.scores[0]
+    )
+    answer = served(**{name: tf.constant(array) for name, array in gathered.items()})["action_scores"].numpy()
+    logits = RankerScorer(models.ranker.model, models.items).logits(
+        requests, np.array([0]), candidates.rows, candidates.scores
+    )[0]
+    np.testing.assert_allclose(answer, 1 / (1 + np.exp(-logits)), atol=1e-5)
+    assert answer.shape == (30, 3)
+
+
+def test_the_published_tower_and_index_retrieve_as_training_did(models: TrainedModels, published: Generation) -> None:
+    past, user = models.past, 17
+    taste = (past.actions == 1) | (past.values >= 4)
+    mine = past.rows[(past.users == user) & taste].astype(np.uint32)
+    requests = make_requests(models.towers, past, np.array([user]), models.dataset.actions)
+    engine = RetrievalEngine.open(published)
+    answer = engine.retrieve(RetrievalQuery(History.of_rows(mine), 10))
+    scores = models.towers.item_vectors @ requests.user_vectors[0]
+    scores[mine] = -np.inf
+    np.testing.assert_allclose(answer.scores, np.sort(scores)[::-1][:10], atol=1e-5)
+
+
+def test_histories_lie_beside_the_bundle_with_everything_known(models: TrainedModels, published: Generation) -> None:
+    store = Store(published.path.parent.parent)
+    people = list(read_histories(histories_folder(store, 1)))
+    assert sum(len(person.item_ids) for person in people) == int(models.learnable.sum())
+
+
+def test_the_published_encoding_encodes_as_training_did(models: TrainedModels, published: Generation) -> None:
+    import json  # noqa: PLC0415
+
+    document = json.loads((published.path / "retrieval/content/item_encoding.json").read_text(encoding="utf-8"))
+    assert ItemEncoder.from_json(document) == models.towers.encoder
+
+
+def test_nothing_is_published_when_the_graph_scores_otherwise(
+    models: TrainedModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranker_export, "TOLERANCE", -1.0)
+    with pytest.raises(ExportMismatch, match="ranker: expected the whole model's scores"):
+        publish(models, Store(tmp_path))
+    assert Store(tmp_path).generations() == []
+    assert not (tmp_path / "CURRENT").exists()
+    assert not list((tmp_path / "generations").iterdir())
+
+
+def test_a_data_set_in_which_nobody_has_two_items_is_refused() -> None:
+    dataset = tiny_dataset()
+    _, firsts = np.unique(dataset.interactions.users, return_index=True)
+    with pytest.raises(NothingToLearn, match="at least two liked items"):
+        train(replace(dataset, interactions=dataset.interactions.take(firsts)), tiny_profile())
