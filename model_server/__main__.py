@@ -11,6 +11,7 @@ from types import FrameType
 
 from model_server.flags import FlagError, parse_flags
 from model_server.port import PortTakenError, require_free_port
+from twostage.rpc.allocator import tune_allocator
 
 
 def main(arguments: list[str]) -> int:
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
+    tune_allocator()
     from model_server.server import StartError, serve  # noqa: PLC0415  - imports TensorFlow, after the flags are known
 
     try:

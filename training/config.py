@@ -138,8 +138,8 @@ class RankerTraining:
     positive_count: int = 8
     user_count: int = 60_000
     batch_size: int = 128
-    max_epoch_count: int = 6
-    learning_rate: float = 1e-3
+    max_epoch_count: int = 8
+    learning_rate: float = 5e-4
     patience: int = 2
     listwise_weight: float = 1.0
 

@@ -218,6 +218,9 @@ class Stack:
             f"--model_config_file={config}",
             # A request is one user's candidates and small: more threads inside it only fight each other.
             "--tensorflow_intra_op_parallelism=1",
+            "--tensorflow_inter_op_parallelism=1",
+            # Answers as bytes: lists of floats cost the reader several times as much.
+            "--enable_serialization_as_tensor_content=true",
             # One bad version must neither freeze the others nor be tried for minutes.
             "--num_load_threads=1",
             "--num_unload_threads=1",

@@ -69,7 +69,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     folder = tmp_path_factory.mktemp("gateway")
     store = make_store(folder / "store", item_count=ITEM_COUNT, with_models=True).path
     users = folder / "users.sqlite"
-    import_histories(users, store / "histories" / "1")
+    import_histories(users, store / "users" / "1")
     models = folder / "models.config"
     models.write_text(
         f'model_config_list {{ config {{ name: "default" base_path: "{store}/models/default" '
@@ -134,7 +134,7 @@ def test_a_known_person_gets_a_full_answer(servers: Servers, client: Client) -> 
     assert not response.HasField("shortfall")
     scores = [r.score for r in response.recommendations]
     assert scores == sorted(scores, reverse=True)
-    person = next(p for p in read_histories(servers.store / "histories" / "1") if p.user_id == "user-3")
+    person = next(p for p in read_histories(servers.store / "users" / "1") if p.user_id == "user-3")
     assert not set(ids(response)) & set(person.item_ids)
     titles = dict(zip(make_catalogue().item_ids, make_catalogue().titles, strict=True))
     for position, r in enumerate(response.recommendations, start=1):
@@ -320,7 +320,7 @@ def test_a_stage_that_stops_is_a_rung_lower_and_comes_back(servers: Servers, cli
     lowest = until(answers, gateway_pb2.RUNG_POPULAR)
     assert lowest.rung_reason == "retrieval unavailable: cannot be reached"
     catalogue = make_catalogue()
-    history = next(p for p in read_histories(servers.store / "histories" / "1") if p.user_id == "user-3")
+    history = next(p for p in read_histories(servers.store / "users" / "1") if p.user_id == "user-3")
     order = np.argsort(-catalogue.popularity, kind="stable")
     popular = [catalogue.item_ids[row] for row in order if catalogue.item_ids[row] not in history.item_ids]
     assert ids(lowest) == popular[:10]

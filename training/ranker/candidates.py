@@ -115,9 +115,10 @@ def retrieve(requests: Requests, item_vectors: NDArray[np.float32], count: int) 
         people = np.repeat(np.arange(stop - start), np.diff(offsets[start : stop + 1]))
         scores[people, seen[offsets[start] : offsets[stop]]] = -np.inf
         top = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+        # Rows ascend and the sort is stable, so that ties stand in the order of rows.
+        top.sort(axis=1)
         of_top = np.take_along_axis(scores, top, axis=1)
-        # Ties by row: an order that depends on the scores alone.
-        order = np.lexsort((top, -of_top), axis=1)
+        order = np.argsort(-of_top, axis=1, kind="stable")
         ordered = np.take_along_axis(of_top, order, axis=1)
         missing = np.isneginf(ordered)
         rows[start:stop] = np.where(missing, -1, np.take_along_axis(top, order, axis=1))

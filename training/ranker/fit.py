@@ -109,6 +109,8 @@ class _RankerStep:
         self._factors = tf.constant(items.factors.reshape(len(items), -1))
         self._history = tf.constant(items.history_table)
         self._listwise_weight = config.listwise_weight
+        weights = [action.weight for action in model.action_schema.actions]
+        self._blended = tf.constant([float(weight > 0) for weight in weights] if any(weights) else [1.0] * len(weights))
         schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, max(step_count, 1), alpha=0.05)
         self._optimizer = keras.optimizers.AdamW(schedule, weight_decay=1e-4, global_clipnorm=5.0)
         self._optimizer.build(model.trainable_variables)
@@ -152,13 +154,15 @@ class _RankerStep:
                 axis=-1,
             )
             logits = self._model.score(batch, candidates, scores, training=True)
-            loss = _loss(logits, labels, weights, self._listwise_weight)
+            loss = _loss(logits, labels, weights, self._blended, self._listwise_weight)
         self._optimizer.apply(tape.gradient(loss, variables), variables)
         return loss
 
 
-def _loss(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, listwise_weight: float) -> tf.Tensor:
-    """Binary cross-entropy over the list, and a softmax per action in which its positives share the mass."""
+def _loss(
+    logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, blended: tf.Tensor, listwise_weight: float
+) -> tf.Tensor:
+    """Binary cross-entropy over the list, and a softmax per action that people are ranked by."""
     present = tf.cast(weights > 0, tf.float32)[:, :, None]
     binary = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits) * weights[:, :, None]
     # Per positive, which makes it of the same size as the softmax.
@@ -167,7 +171,7 @@ def _loss(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, listwise_wei
     shares = tf.nn.log_softmax(masked, axis=1)
     counts = tf.reduce_sum(labels, axis=1)
     listwise = -tf.reduce_sum(labels * tf.maximum(shares, -50.0), axis=1) / tf.maximum(counts, 1.0)
-    some = tf.cast(counts > 0, tf.float32)
+    some = tf.cast(counts > 0, tf.float32) * blended
     listwise = tf.reduce_sum(listwise * some) / tf.maximum(tf.reduce_sum(some), 1.0)
     return binary + listwise_weight * listwise
 
