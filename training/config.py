@@ -71,21 +71,21 @@ class TowerTraining:
         warm_start_learning_rate: Adam's rate in it at the start.
     """
 
-    max_epoch_count: int = 20
+    max_epoch_count: int = 15
     max_seconds: float | None = None
-    steps_per_epoch: int = 100
+    steps_per_epoch: int = 150
     item_count: int = 1024
     pair_count: int = 2048
     item_sampling_power: float = 0.5
     correction: float = 1.0
     half_life_days: float | None = 60.0
-    temperature: float = 0.07
+    temperature: float = 0.1
     learning_rate: float = 1e-4
     user_learning_rate: float = 1e-3
     patience: int = 3
     recall_count: int = 500
     validation_user_count: int = 3000
-    warm_start_epoch_count: int = 15
+    warm_start_epoch_count: int = 25
     warm_start_batch_size: int = 512
     warm_start_learning_rate: float = 4e-3
 

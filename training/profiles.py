@@ -32,9 +32,14 @@ QUICK = Profile(
     "quick",
     TrainingConfig(
         tower_training=TowerTraining(
-            max_epoch_count=2, steps_per_epoch=40, patience=1, warm_start_epoch_count=12, validation_user_count=1500
+            max_epoch_count=3,
+            steps_per_epoch=40,
+            learning_rate=5e-5,
+            patience=1,
+            warm_start_epoch_count=12,
+            validation_user_count=1500,
         ),
-        ranker_training=RankerTraining(max_epoch_count=2, user_count=16_000),
+        ranker_training=RankerTraining(max_epoch_count=2, user_count=30_000),
     ),
 )
 """Minutes on two cores: for a first look and for `make demo`."""

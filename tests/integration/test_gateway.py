@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -200,7 +201,7 @@ def test_interest_tags_speak_for_a_person_without_a_history(client: Client) -> N
 
 def test_many_callers_at_once_are_all_answered(client: Client) -> None:
     def ask(number: int) -> int:
-        person = f"user-{number % 20}"
+        person = f"caller-{number % 20}"
         item = f"item-{1 + number % 15}"
         assert client.record([new_event(person, item, "to_read", event_id=f"many-{number}")]).accepted_count == 1
         response = client.recommend(person, count=10)
@@ -309,25 +310,26 @@ def test_a_stage_that_stops_is_a_rung_lower_and_comes_back(servers: Servers, cli
         return client.recommend("user-3", count=10)
 
     assert answers().rung == gateway_pb2.RUNG_FULL
-    stop(servers.ranking)
-    lower = until(answers, gateway_pb2.RUNG_RETRIEVAL_ORDER)
-    assert lower.rung_reason == "ranking unavailable: cannot be reached"
-    scores = [r.score for r in lower.recommendations]
-    assert scores == sorted(scores, reverse=True)
-    assert all(r.title and r.sources and not r.action_scores for r in lower.recommendations)
+    try:
+        stop(servers.ranking)
+        lower = until(answers, gateway_pb2.RUNG_RETRIEVAL_ORDER)
+        assert lower.rung_reason == "ranking unavailable: cannot be reached"
+        scores = [r.score for r in lower.recommendations]
+        assert scores == sorted(scores, reverse=True)
+        assert all(r.title and r.sources and not r.action_scores for r in lower.recommendations)
 
-    stop(servers.retrieval)
-    lowest = until(answers, gateway_pb2.RUNG_POPULAR)
-    assert lowest.rung_reason == "retrieval unavailable: cannot be reached"
-    catalogue = make_catalogue()
-    history = next(p for p in read_histories(servers.store / "users" / "1") if p.user_id == "user-3")
-    order = np.argsort(-catalogue.popularity, kind="stable")
-    popular = [catalogue.item_ids[row] for row in order if catalogue.item_ids[row] not in history.item_ids]
-    assert ids(lowest) == popular[:10]
-    statuses = client.status().stages
-    assert all(stage.error.startswith("UNAVAILABLE") for stage in statuses)
-
-    start(servers.retrieval, servers.ranking)
+        stop(servers.retrieval)
+        lowest = until(answers, gateway_pb2.RUNG_POPULAR)
+        assert lowest.rung_reason == "retrieval unavailable: cannot be reached"
+        catalogue = make_catalogue()
+        history = next(p for p in read_histories(servers.store / "users" / "1") if p.user_id == "user-3")
+        order = np.argsort(-catalogue.popularity, kind="stable")
+        popular = [catalogue.item_ids[row] for row in order if catalogue.item_ids[row] not in history.item_ids]
+        assert ids(lowest) == popular[:10]
+        statuses = client.status().stages
+        assert all(stage.error.startswith("UNAVAILABLE") for stage in statuses)
+    finally:
+        start(*(stage for stage in (servers.retrieval, servers.ranking) if stage.exit_code() is not None))
     until(answers, gateway_pb2.RUNG_FULL)
 
 
@@ -336,22 +338,22 @@ def test_a_stage_that_hangs_costs_a_rung_and_not_the_deadline(servers: Servers, 
     os.kill(servers.ranking.pid, signal.SIGSTOP)
     try:
         before = time.monotonic()
-        response = client.recommend("user-3", count=10, timeout_seconds=0.4)
+        response = client.recommend("user-3", count=10, timeout_seconds=1.0)
         waited = time.monotonic() - before
     finally:
         os.kill(servers.ranking.pid, signal.SIGCONT)
     assert response.rung == gateway_pb2.RUNG_RETRIEVAL_ORDER
-    assert response.rung_reason.startswith("ranking late: no answer within 3")
+    assert re.fullmatch(r"ranking late: no answer within \d+ ms", response.rung_reason)
     assert len(response.recommendations) == 10
-    assert waited < 0.4
+    assert waited < 1.0
 
     os.kill(servers.retrieval.pid, signal.SIGSTOP)
     try:
-        response = client.recommend("user-3", count=10, timeout_seconds=0.4)
+        response = client.recommend("user-3", count=10, timeout_seconds=1.0)
     finally:
         os.kill(servers.retrieval.pid, signal.SIGCONT)
     assert response.rung == gateway_pb2.RUNG_POPULAR
-    assert response.rung_reason.startswith("retrieval late: no answer within 1")
+    assert re.fullmatch(r"retrieval late: no answer within \d+ ms", response.rung_reason)
     until(lambda: client.recommend("user-3", count=10), gateway_pb2.RUNG_FULL)
 
 

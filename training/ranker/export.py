@@ -110,7 +110,8 @@ def export_ranker(
             given[CONTEXT],
         )
         rows = tf.cast(given[CANDIDATE_FEATURES], tf.float32)
-        return {ACTION_SCORES: tf.nn.sigmoid(model.score(user, rows[None], given[RETRIEVAL_SCORES][None])[0])}
+        side = model.encode_user(user).single()
+        return {ACTION_SCORES: tf.nn.sigmoid(model.score(side, rows, given[RETRIEVAL_SCORES]))}
 
     archive = keras.export.ExportArchive()
     archive.track(model)

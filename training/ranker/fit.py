@@ -60,7 +60,7 @@ class RankerScorer:
 
     def _score(self, rows: tf.Tensor, scores: tf.Tensor, history: tf.Tensor, *user: tf.Tensor) -> tf.Tensor:
         batch = UserBatch(tf.gather(self._history, history), *user)
-        return self._model.score(batch, tf.gather(self._candidates, rows), scores)
+        return self._model.score(self._model.encode_user(batch), tf.gather(self._candidates, rows), scores)
 
     def logits(
         self,
@@ -153,7 +153,8 @@ class _RankerStep:
                 ],
                 axis=-1,
             )
-            logits = self._model.score(batch, candidates, scores, training=True)
+            side = self._model.encode_user(batch, training=True)
+            logits = self._model.score(side, candidates, scores, training=True)
             loss = _loss(logits, labels, weights, self._blended, self._listwise_weight)
         self._optimizer.apply(tape.gradient(loss, variables), variables)
         return loss

@@ -32,6 +32,28 @@ class UserBatch:
     context: tf.Tensor
 
 
+@dataclass(frozen=True)
+class UserSide:
+    """The encoded user side of B requests.
+
+    Args:
+        part: float32[B, 1, width], the user's part of the head's first layer.
+        products: float32[B, M, width], what items are multiplied with.
+        factors: float32[B, 50, K] for each of T taste actions, the history's collaborative vectors.
+        gates: float32[B, 50 T, 2 T], which entries count for which column; None without taste actions.
+    """
+
+    part: tf.Tensor
+    products: tf.Tensor
+    factors: list[tf.Tensor]
+    gates: tf.Tensor | None
+
+    def single(self) -> UserSide:
+        """The only request's, without the first dimension: plain matrices multiply faster than batches of one."""
+        gates = None if self.gates is None else self.gates[0]
+        return UserSide(self.part[0], self.products[0], [theirs[0] for theirs in self.factors], gates)
+
+
 class RankerModel(keras.Model):
     """Scores candidates by action.
 
@@ -41,7 +63,7 @@ class RankerModel(keras.Model):
 
     How they match is told by products of user and item representations, by the retrieval score, and by how close
     the candidate's collaborative vectors lie to those of the history's entries, apart for entries that are the same
-    kind of taste, another kind, or none. Cosines enter in powers: high ones count near neighbours as item-kNN does.
+    kind of taste and those that are another. Cosines enter in powers: high ones count near neighbours as item-kNN does.
 
     Args:
         config: Sizes.
@@ -91,8 +113,9 @@ class RankerModel(keras.Model):
         for column, action in enumerate(self.action_schema.actions):
             for position, taste in enumerate(self.taste):
                 if action.source == taste.source:
-                    # Of the taste's seven columns, the sixth powers over entries of the same kind.
-                    weights[self.config.match_count + 7 * position + 3, column] = 1.0 / _NEARNESS_SCALE
+                    # After two columns per taste of first and of third powers come the sixth; own kind first.
+                    start = self.config.match_count + 4 * len(self.taste)
+                    weights[start + 2 * position, column] = 1.0 / _NEARNESS_SCALE
         return tf.constant(weights, dtype)
 
     @property
@@ -131,7 +154,7 @@ class RankerModel(keras.Model):
         self.shift.assign(tf.zeros_like(self.shift))
 
     def gates(self, user: UserBatch) -> list[tf.Tensor]:
-        """For each taste action float32[B, 50, 3]: entries of that action, of other taste, and of none."""
+        """For each taste action float32[B, 50, 2]: entries of that action, and of other taste."""
         recorded = self.action_schema.recorded_names
         labels = []
         for action in self.taste:
@@ -146,64 +169,76 @@ class RankerModel(keras.Model):
             labels.append(tf.cast(counts, tf.float32) * user.mask)
         if not labels:
             return []
-        any_taste = tf.reduce_max(tf.stack(labels), axis=0)
-        none = user.mask - any_taste
-        return [tf.stack([label, any_taste - label, none], axis=-1) for label in labels]
+        any_taste = labels[0] if len(labels) == 1 else tf.reduce_max(tf.stack(labels), axis=0)
+        return [tf.stack([label, any_taste - label], axis=-1) for label in labels]
 
-    def encode_user(self, user: UserBatch, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-        """The user side: its part of the head's first layer, and what items are multiplied with; float32[B, width]."""
+    def encode_user(self, user: UserBatch, training: bool = False) -> UserSide:
+        """Encodes the user side of B requests, once for all their candidates."""
         vectors = user.features[:, :, : self.vector_size]
         facts = tf.stack([user.values / 10.0, tf.math.log1p(user.ages_days) / 8.0], axis=-1)
         entries = tf.concat([vectors, self.action_embedding(user.actions), facts], axis=-1)
         scores = self.attention_score(self.attention(entries))[:, :, 0]
+        gates = self.gates(user)
         count = tf.maximum(tf.reduce_sum(user.mask, axis=1, keepdims=True), 1.0)
-        shares = [
-            tf.reduce_sum(gate[:, :, 0], axis=1, keepdims=True) / count for gate in self.gates(user)
-        ]
+        shares = [tf.reduce_sum(gate[:, :, 0], axis=1, keepdims=True) / count for gate in gates]
         hidden = tf.concat([self.pooling(entries, scores, user.mask), user.context, *shares], axis=-1)
         for layer in self.user_hidden:
             hidden = layer(hidden)
         hidden = self.dropout(hidden, training=training)
-        return self.user_part(hidden), self.user_match(hidden)
-
-    def matches(self, user: UserBatch, factors: tf.Tensor) -> tf.Tensor:
-        """How near candidates lie to the history: float32[B, n, T * K] to float32[B, n, 7 T]."""
+        # The user's representation laid out in blocks, so that one matmul gives every product at once.
+        match_count, width = self.config.match_count, self.config.item_sizes[-1]
+        blocks = tf.reshape(self.user_match(hidden), [-1, 1, match_count, width // match_count])
+        spread = tf.eye(match_count)[None, :, :, None] * blocks / float(np.sqrt(width))
         size = self.config.factor_size
-        columns = []
-        for position, gate in enumerate(self.gates(user)):
-            start = self.vector_size + position * size
-            cosines = tf.matmul(
-                factors[:, :, position * size : (position + 1) * size],
-                user.features[:, :, start : start + size],
-                transpose_b=True,
-            )
-            near = tf.nn.relu(cosines)
-            third = near * near * near
-            columns += [
-                tf.math.log(_LEAST_KERNEL + tf.matmul(third, gate)),
-                tf.math.log(_LEAST_KERNEL + tf.matmul(third * third, gate)),
-                tf.math.log(_LEAST_KERNEL + tf.matmul(near, gate[:, :, :1])),
-            ]
-        return tf.concat(columns, axis=-1) * _NEARNESS_SCALE if columns else factors[:, :, :0]
+        starts = [self.vector_size + position * size for position in range(len(self.taste))]
+        zeros = [tf.zeros_like(gate) for gate in gates]
+        columns = [
+            tf.concat([*zeros[:position], gate, *zeros[position + 1 :]], axis=-1) for position, gate in enumerate(gates)
+        ]
+        return UserSide(
+            part=self.user_part(hidden)[:, None, :],
+            products=tf.reshape(spread, [-1, match_count, width]),
+            factors=[user.features[:, :, start : start + size] for start in starts],
+            gates=tf.concat(columns, axis=1) if columns else None,
+        )
+
+    def _nearness(self, side: UserSide, factors: tf.Tensor) -> list[tf.Tensor]:
+        """How near candidates lie to the history: float32[.., n, T K] to float32[.., n, 6 T]."""
+        if side.gates is None:
+            return []
+        size = self.config.factor_size
+        cosines = [
+            tf.matmul(factors[..., position * size : (position + 1) * size], theirs, transpose_b=True)
+            for position, theirs in enumerate(side.factors)
+        ]
+        near = tf.nn.relu(tf.concat(cosines, axis=-1) if len(cosines) > 1 else cosines[0])
+        third = near * near * near
+        kernels = [tf.matmul(power, side.gates) for power in (near, third, third * third)]
+        return [tf.math.log(_LEAST_KERNEL + tf.concat(kernels, axis=-1)) * _NEARNESS_SCALE]
 
     def score(
-        self, user: UserBatch, candidates: tf.Tensor, retrieval_scores: tf.Tensor, training: bool = False
+        self, side: UserSide, candidates: tf.Tensor, retrieval_scores: tf.Tensor, training: bool = False
     ) -> tf.Tensor:
-        """Logits float32[B, n, A] of candidate rows float32[B, n, C] with retrieval scores float32[B, n]."""
+        """Logits of candidates.
+
+        Args:
+            side: The user side, of B requests or, by :meth:`UserSide.single`, of one.
+            candidates: float32[B, n, C], or float32[n, C] for one request.
+            retrieval_scores: float32[B, n], or float32[n].
+            training: True drops out.
+
+        Returns:
+            float32[B, n, A], or float32[n, A].
+        """
         width, action_count = self.config.item_sizes[-1], self.action_count
-        item_part = candidates[:, :, :width]
-        user_part, user_match = self.encode_user(user, training)
-        # One matmul with the user's representation laid out in blocks gives every product at once.
-        blocks = keras.ops.reshape(user_match, (-1, 1, self.config.match_count, width // self.config.match_count))
-        spread = tf.eye(self.config.match_count)[None, :, :, None] * blocks
-        spread = tf.reshape(spread, [-1, self.config.match_count, width])
-        products = tf.matmul(item_part, spread, transpose_b=True) / float(np.sqrt(width))
-        near = self.matches(user, candidates[:, :, width + action_count :])
-        match = tf.concat([products, near, retrieval_scores[:, :, None]], axis=-1)
-        hidden = tf.nn.relu(item_part + user_part[:, None, :] + self.match_part(match))
+        item_part = candidates[..., :width]
+        products = tf.matmul(item_part, side.products, transpose_b=True)
+        nearness = self._nearness(side, candidates[..., width + action_count :])
+        match = tf.concat([products, *nearness, retrieval_scores[..., None]], axis=-1)
+        hidden = tf.nn.relu(item_part + self.match_part(match) + side.part)
         for layer in self.head_hidden:
             hidden = layer(self.dropout(hidden, training=training))
-        logits = self.head_logits(hidden) + self.match_logits(match) + candidates[:, :, width : width + action_count]
+        logits = self.head_logits(hidden) + self.match_logits(match) + candidates[..., width : width + action_count]
         return logits * self.scale + self.shift
 
     def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -211,7 +246,7 @@ class RankerModel(keras.Model):
         encoded = self.encode_items(inputs["vectors"], inputs["item_features"])
         table = tf.concat([encoded, inputs["factors"]], axis=-1)
         user = UserBatch(*(inputs[name] for name in ("history", "mask", "actions", "values", "ages_days", "context")))
-        return self.score(user, table[None], inputs["retrieval_scores"][None])
+        return self.score(self.encode_user(user), table[None], inputs["retrieval_scores"][None])
 
 
 def build_ranker(config: RankerConfig, actions: ActionSchema, vector_size: int, feature_count: int) -> RankerModel:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +132,7 @@ def generation(tmp_path_factory: pytest.TempPathFactory) -> Generation:
 
 
 @pytest.fixture
-def users(tmp_path: Path) -> SqliteUserStore:
+def users(tmp_path: Path) -> Iterator[SqliteUserStore]:
     store = SqliteUserStore(tmp_path / "users.sqlite")
     store.record(
         [
@@ -141,7 +141,8 @@ def users(tmp_path: Path) -> SqliteUserStore:
             NewEvent("e3", "ann", "vanished", "to_read", None, 30),
         ]
     )
-    return store
+    yield store
+    store.close()
 
 
 def answer(
