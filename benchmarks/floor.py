@@ -93,14 +93,11 @@ def _user_tower(path: Path) -> Callable[[Any], NDArray[np.float32]]:
     from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - after the environment is set
 
     interpreter = Interpreter(model_path=str(path), num_threads=1)
-    runner = interpreter.get_signature_runner()
-    names = runner.get_input_details()
-    vectors_name = next(name for name in names if model_inputs.HISTORY_VECTORS in name)
-    mask_name = next(name for name in names if model_inputs.HISTORY_MASK in name)
     interpreter.allocate_tensors()
-    vectors_index, mask_index = names[vectors_name]["index"], names[mask_name]["index"]
-    output_index = next(iter(runner.get_output_details().values()))["index"]
-    del runner
+    index_of = {detail["name"]: detail["index"] for detail in interpreter.get_input_details()}
+    vectors_index = next(i for name, i in index_of.items() if model_inputs.HISTORY_VECTORS in name)
+    mask_index = next(i for name, i in index_of.items() if model_inputs.HISTORY_MASK in name)
+    output_index = interpreter.get_output_details()[0]["index"]
 
     def call(inputs: tuple[NDArray[np.float32], NDArray[np.float32]]) -> NDArray[np.float32]:
         interpreter.set_tensor(vectors_index, inputs[0])

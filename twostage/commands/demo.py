@@ -50,7 +50,7 @@ def demo(data_path: Path | None, store_path: Path, profile: str, people_count: i
             store,
             ports=Ports.free(),
             users=Path(folder) / "users.sqlite",
-            on_line=lambda name, line: console.print(f"[dim]{name:>12}[/dim] {escape(line)}", soft_wrap=True),
+            on_line=lambda *_: None,  # what matters of it is in the error when a server cannot start
             say=console.print,
         )
         try:
