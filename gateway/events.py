@@ -6,15 +6,13 @@ import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from gateway.bounds import checked_text, checked_time
-from gateway.convert import MAX_ID_BYTES
 from gateway.users.store import NewEvent
 from twostage.bundle.generation import Generation
 from twostage.errors import InvalidField
+from twostage.messages.bounds import MAX_ATTRIBUTE_BYTES, MAX_ID_BYTES, check_length, checked_text, checked_time
 from twostage.v1 import gateway_pb2
 
 MAX_EVENT_COUNT = 1_000
-_MAX_NAME_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +48,7 @@ class EventReader:
         Raises:
             InvalidField: There is none, or there are more than 1,000.
         """
-        if not 1 <= len(messages) <= MAX_EVENT_COUNT:
-            raise InvalidField("events", f"1 to {MAX_EVENT_COUNT} entries", f"{len(messages)} entries")
+        check_length("events", messages, MAX_EVENT_COUNT, least=1)
         rows = self._generation.ids.rows([message.item_id for message in messages]).tolist()
         now = int(now_seconds())
         events: list[NewEvent] = []
@@ -60,7 +57,7 @@ class EventReader:
             try:
                 events.append(self._read_event(message, row, now))
             except InvalidField as error:
-                rejections.append(Rejection(index, message.event_id[:_MAX_NAME_BYTES], error.message))
+                rejections.append(Rejection(index, message.event_id[:MAX_ATTRIBUTE_BYTES], error.message))
         return events, rejections
 
     def _read_event(self, message: gateway_pb2.Event, row: int, now: int) -> NewEvent:
@@ -73,13 +70,13 @@ class EventReader:
         if message.action not in self._actions:
             raise InvalidField("action", f"one of {_listed(self._actions)}", message.action)
         return NewEvent(
-            event_id=checked_text("event_id", message.event_id, _MAX_NAME_BYTES, least=1),
+            event_id=checked_text("event_id", message.event_id, MAX_ATTRIBUTE_BYTES, least=1),
             user_id=checked_text("user_id", message.user_id, MAX_ID_BYTES, least=1),
             item_id=item_id,
             action=message.action,
             value=value,
             time_seconds=checked_time("time", message.time.seconds) if message.HasField("time") else now,
-            request_id=checked_text("request_id", message.request_id, _MAX_NAME_BYTES),
+            request_id=checked_text("request_id", message.request_id, MAX_ATTRIBUTE_BYTES),
         )
 
 

@@ -13,7 +13,7 @@ from gateway.engine.budget import Budget, BudgetPolicy
 from gateway.events import EventReader, write_record_response
 from gateway.observer import Observer
 from gateway.pipeline import Pipeline
-from gateway.status import own_status, stage_statuses
+from gateway.status import gateway_status, stage_statuses
 from gateway.users.store import UserStore, UserStoreUnavailable
 from twostage.errors import NotReady
 from twostage.rpc import request_event
@@ -79,6 +79,7 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
         self._ranking = ranking
         self._deadlines = deadlines
         self._observer = observer
+        self._status = gateway_status()
 
     def Recommend(  # noqa: N802 - the method's name in the contract
         self, request: gateway_pb2.RecommendRequest, context: grpc.ServicerContext
@@ -96,7 +97,7 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
             generation=response.generation,
             request_id=response.request_id,
             recommendation_count=len(response.recommendations),
-            **{f"{timing.stage}_ms": round(timing.compute_ms, 3) for timing in response.timings},
+            **{f"{timing.stage.replace('.', '_')}_ms": round(timing.compute_ms, 3) for timing in response.timings},
         )
         return write_recommend_response(response)
 
@@ -125,7 +126,7 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
         retrieval_request = retrieval_pb2.RetrievalServiceGetStatusRequest()
         ranking_request = ranking_pb2.RankingServiceGetStatusRequest()
         return gateway_pb2.RecommendationServiceGetStatusResponse(
-            status=own_status(self.loaded.pipeline.generation if self.loaded is not None else None),
+            status=self._status.write(self.loaded.pipeline.generation if self.loaded is not None else None),
             stages=[
                 *stage_statuses("retrieval", self._retrieval, retrieval_request, timeout),
                 *stage_statuses("ranking", self._ranking, ranking_request, timeout),

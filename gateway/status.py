@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import platform
 import sqlite3
-import time
 from collections.abc import Iterable
 from typing import Any
 
 import grpc
 
-from twostage.bundle.generation import Generation
+from twostage.messages.status import StatusWriter
 from twostage.rpc.channels import Replica, Replicas
 from twostage.rpc.metrics import package_version
-from twostage.v1 import common_pb2, gateway_pb2
-
-_STARTED = time.monotonic()
+from twostage.v1 import gateway_pb2
 
 
-def own_status(generation: Generation | None) -> common_pb2.ServiceStatus:
-    """The gateway's own status; ``generation`` is None while it loads."""
-    status = common_pb2.ServiceStatus(
-        service="gateway",
-        version=package_version(),
-        uptime_seconds=time.monotonic() - _STARTED,
-        serving=generation is not None,
-        libraries={
-            "python": platform.python_version(),
-            "grpc": grpc.__version__,
-            "sqlite": sqlite3.sqlite_version,
-        },
-        detail="" if generation is not None else "loading",
-    )
-    if generation is not None:
-        status.generations.add(generation=generation.number, item_count=generation.item_count, active=True)
-    return status
+def gateway_status() -> StatusWriter:
+    """Makes the writer of the gateway's own status."""
+    libraries = {
+        "python": platform.python_version(),
+        "grpc": grpc.__version__,
+        "sqlite": sqlite3.sqlite_version,
+    }
+    return StatusWriter("gateway", package_version(), libraries)
 
 
 def stage_statuses(

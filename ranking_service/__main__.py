@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from ranking_service.server import build
 from ranking_service.servicer import SERVICE
 from ranking_service.settings import RankingSettings
+from twostage.rpc.flags import service_parser
 from twostage.rpc.launch import launch
+
+_FLAGS = {
+    "model-server": ("ADDRESS", "host:port or unix:///path; 127.0.0.1:8500"),
+    "model-server-wait-seconds": ("S", "how long a start waits for it; 60"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,20 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code, as twostage.rpc.launch documents it.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m ranking_service",
-        description="Scores candidates on a model server and selects the best. Every setting may also come from "
-        "the environment, TWOSTAGE_RANKING_<NAME>, or a YAML file (--config).",
+    parser = service_parser(
+        "ranking_service",
+        "Scores candidates on a model server and selects the best.",
+        _FLAGS,
+        port=50052,
+        metrics_port=9102,
     )
-    parser.add_argument("--config", metavar="FILE", help="a YAML file with settings")
-    parser.add_argument("--store", metavar="DIR", help="the store of generations")
-    parser.add_argument("--model-server", metavar="ADDRESS", help="host:port or unix:///path; 127.0.0.1:8500")
-    parser.add_argument("--model-server-wait-seconds", metavar="S", help="how long a start waits for it; 60")
-    parser.add_argument("--host", help="the address to listen on; 127.0.0.1")
-    parser.add_argument("--port", help="the gRPC port, 0 for any free one; 50052")
-    parser.add_argument("--metrics-port", metavar="PORT", help="the HTTP port of /metrics, 0 for none; 9102")
-    parser.add_argument("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR; INFO")
-    parser.add_argument("--log-requests", metavar="WHICH", help="all, or errors (failed and slow ones); errors")
     return launch(SERVICE, RankingSettings, vars(parser.parse_args(arguments)), build)
 
 

@@ -67,18 +67,22 @@ class ModelServerScorer:
         except ModelServerOverloaded as error:
             raise Overloaded(_RETRY_AFTER_SECONDS) from error
         except ModelServerUnavailable as error:
-            raise NotReady(f"model server at {self._client.target} does not answer: {error.message}") from error
+            raise NotReady("the model server does not answer", self._detail(error)) from error
         except ModelNotFound as error:
             raise NotReady(
-                f"model server at {self._client.target} does not hold model {model} version {version}"
+                f"the model server does not hold model {model} version {version}", self._detail(error)
             ) from error
         except (RequestRejected, SignatureNotFound, ResponseInvalid, TensorError) as error:
             expected = f"signature {signature} with inputs {', '.join(inputs)} and output {output}"
             raise ModelAnswerInvalid(model, version, expected, str(error)) from error
         except ModelServerError as error:
-            raise NotReady(f"model server at {self._client.target} failed: {error}") from error
+            raise NotReady(f"the model server failed with {error.code.name}", self._detail(error)) from error
         try:
             return outputs[output]
         except KeyError:
             received = ", ".join(outputs) or "no output"
             raise ModelAnswerInvalid(model, version, f"output {output}", received) from None
+
+    def _detail(self, error: ModelServerError) -> str:
+        """Where the model server is and what was said there; callers need to know neither."""
+        return f"model server at {self._client.target}: {error.message}"

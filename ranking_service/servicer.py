@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import monotonic, perf_counter
+from time import perf_counter
 
 import grpc
 import numpy as np
@@ -12,10 +12,11 @@ from ranking_service.engine.engine import RankingEngine
 from ranking_service.engine.errors import RankingError
 from ranking_service.engine.scorer import Scorer
 from twostage.errors import GenerationNotLoaded, InvalidField, NotReady
+from twostage.messages.status import StatusWriter
 from twostage.rpc import request_event
 from twostage.rpc.deadlines import remaining_seconds
 from twostage.rpc.metrics import package_version
-from twostage.v1 import common_pb2, ranking_pb2, ranking_pb2_grpc
+from twostage.v1 import ranking_pb2, ranking_pb2_grpc
 
 SERVICE = "ranking"
 SERVICE_NAME = "twostage.v1.RankingService"
@@ -36,15 +37,13 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         self.detail = "loading"
         self._default_timeout_seconds = default_timeout_seconds
         self._margin_seconds = margin_seconds
-        self._started = monotonic()
-        # Looked up on disk, so once.
-        self._version = package_version()
+        libraries = {"numpy": np.__version__, "grpcio": grpc.__version__}
+        self._status = StatusWriter(SERVICE, package_version(), libraries)
         self._held: tuple[RankingEngine, Scorer] | None = None
 
     def hold(self, engine: RankingEngine, scorer: Scorer) -> None:
         """Serves this generation from now on."""
         self._held = engine, scorer
-        self.detail = ""
 
     def Rank(self, request: ranking_pb2.RankRequest, context: grpc.ServicerContext) -> ranking_pb2.RankResponse:  # noqa: N802
         """Answers exactly ``count`` items or says why not.
@@ -54,7 +53,7 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         """
         start = perf_counter()
         if self._held is None:
-            raise NotReady(self.detail)
+            raise NotReady("loading", detail=self.detail)
         engine, scorer = self._held
         if request.generation < 0:
             raise InvalidField("generation", "0 for the active one, or a generation's number", request.generation)
@@ -86,20 +85,7 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
     ) -> ranking_pb2.RankingServiceGetStatusResponse:
         """What this replica holds; answered while it loads, too."""
         del request, context
-        generations = []
-        if self._held is not None:
-            engine, _ = self._held
-            generations.append(
-                common_pb2.GenerationStatus(generation=engine.number, item_count=engine.item_count, active=True)
-            )
+        held = self._held
         return ranking_pb2.RankingServiceGetStatusResponse(
-            status=common_pb2.ServiceStatus(
-                service=SERVICE,
-                version=self._version,
-                uptime_seconds=monotonic() - self._started,
-                serving=self._held is not None,
-                generations=generations,
-                libraries={"numpy": np.__version__, "grpcio": grpc.__version__},
-                detail=self.detail,
-            )
+            status=self._status.write(held[0] if held is not None else None, self.detail)
         )

@@ -15,9 +15,10 @@ from retrieval_service.engine.engine import RetrievalEngine
 from retrieval_service.metrics import RetrievalMetrics
 from twostage.bundle.generation import Generation
 from twostage.errors import GenerationNotLoaded, NotReady
+from twostage.messages.status import StatusWriter
 from twostage.rpc import request_event
 from twostage.rpc.metrics import package_version
-from twostage.v1 import common_pb2, retrieval_pb2, retrieval_pb2_grpc
+from twostage.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 _LIBRARIES = ("ai-edge-litert", "faiss-cpu", "grpcio", "numpy")
 
@@ -40,10 +41,8 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
     def __init__(self, metrics: RetrievalMetrics) -> None:
         self._metrics = metrics
         self._held: Held | None = None
-        self._started = time.monotonic()
         # Read once: finding a package's metadata takes longer than a search.
-        self._version = package_version()
-        self._libraries = {name: version(name) for name in _LIBRARIES}
+        self._status = StatusWriter("retrieval", package_version(), {name: version(name) for name in _LIBRARIES})
 
     def hold(self, held: Held) -> None:
         """Answers for this generation from now on."""
@@ -84,23 +83,6 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
     ) -> retrieval_pb2.RetrievalServiceGetStatusResponse:
         """Tells what this replica holds; answered while loading too."""
         held = self._held
-        generations = (
-            []
-            if held is None
-            else [
-                common_pb2.GenerationStatus(
-                    generation=held.generation.number, item_count=held.generation.item_count, active=True
-                )
-            ]
-        )
         return retrieval_pb2.RetrievalServiceGetStatusResponse(
-            status=common_pb2.ServiceStatus(
-                service="retrieval",
-                version=self._version,
-                uptime_seconds=time.monotonic() - self._started,
-                serving=held is not None,
-                generations=generations,
-                libraries=self._libraries,
-                detail="" if held is not None else "loading",
-            )
+            status=self._status.write(held.generation if held is not None else None)
         )

@@ -139,7 +139,7 @@ class RankerTraining:
     user_count: int = 60_000
     batch_size: int = 128
     max_epoch_count: int = 8
-    learning_rate: float = 5e-4
+    learning_rate: float = 3e-4
     patience: int = 2
     listwise_weight: float = 1.0
 

@@ -32,14 +32,14 @@ QUICK = Profile(
     "quick",
     TrainingConfig(
         tower_training=TowerTraining(
-            max_epoch_count=3,
+            max_epoch_count=5,
             steps_per_epoch=40,
             learning_rate=5e-5,
-            patience=1,
+            patience=3,
             warm_start_epoch_count=12,
             validation_user_count=1500,
         ),
-        ranker_training=RankerTraining(max_epoch_count=2, user_count=30_000),
+        ranker_training=RankerTraining(max_epoch_count=2, user_count=30_000, learning_rate=2e-4),
     ),
 )
 """Minutes on two cores: for a first look and for `make demo`."""

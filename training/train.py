@@ -74,9 +74,9 @@ def train(
         profile: Sizes and schedules.
         seed: Seeds everything.
         report: Told of progress; nothing is told when None.
-        learnable: bool[M], further interactions to learn from are refused, e.g. those with items held out whole;
-            items without any learnable interaction are then kept from the encoder's vocabularies too. None leaves
-            out the test part alone.
+        learnable: bool[M], what may be learnt from, for a search for cold items: interactions with items held out
+            whole are then False, and items without a learnable interaction stay out of the vocabularies too. The
+            test part is left out in any case. None leaves out nothing else.
 
     Raises:
         NothingToLearn: Nobody has two items to learn from, or nobody did something new in the validation part.

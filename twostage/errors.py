@@ -61,7 +61,7 @@ class TwostageError(Exception):
 
     @property
     def loggable(self) -> dict[str, str]:
-        """The metadata without what identifies people."""
+        """What the log may hold: the metadata without what identifies people."""
         return {key: value for key, value in self.metadata.items() if key not in self.private_keys}
 
 
@@ -187,14 +187,25 @@ class NotReady(TwostageError):
     """The server cannot answer now and may soon: it loads, drains, or misses a dependency.
 
     Args:
-        why: What is missing, e.g. ``loading generation 7`` or ``model server at 127.0.0.1:8500 does not answer``.
+        why: What is missing, e.g. ``loading generation 7`` or ``the model server does not answer``.
+        detail: What only operators should read, e.g. addresses; it goes into the log and never to the caller. Empty
+            when there is nothing more to say.
     """
 
     reason = "NOT_READY"
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, detail: str = "") -> None:
         self.why = why
+        self.detail = detail
         super().__init__(f"not ready: {why}")
+
+    @property
+    def loggable(self) -> dict[str, str]:
+        """Why, and the detail."""
+        told = {**super().loggable, "why": _clip(self.why, _MAX_MESSAGE_CHARS)}
+        if self.detail:
+            told["detail"] = _clip(self.detail, _MAX_MESSAGE_CHARS)
+        return told
 
 
 class Overloaded(TwostageError):

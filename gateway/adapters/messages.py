@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gateway.engine.person import HistoryColumns
-from gateway.engine.request import Diversity
 from gateway.engine.response import Shortfall, ShortfallReason, Timing
 from twostage.bundle.filters import Filter
 from twostage.features.context import Context
-from twostage.v1 import common_pb2
+from twostage.features.diversity import Diversity
+from twostage.v1 import common_pb2, retrieval_pb2
 
 _REASONS = {reason.value: reason for reason in ShortfallReason}
 
@@ -50,7 +50,7 @@ def diversity_message(diversity: Diversity) -> common_pb2.Diversity:
     )
 
 
-def read_shortfall(message: common_pb2.RetrieveResponse) -> Shortfall | None:  # type: ignore[name-defined]
+def read_shortfall(message: retrieval_pb2.RetrieveResponse) -> Shortfall | None:
     """A stage's shortfall, None when nothing is missing."""
     if not message.HasField("shortfall"):
         return None
@@ -60,15 +60,20 @@ def read_shortfall(message: common_pb2.RetrieveResponse) -> Shortfall | None:  #
 
 
 def read_timings(stage: str, steps: Iterable[common_pb2.Timing], wait_ms: float) -> list[Timing]:
-    """The timing of a call, then those of the steps inside it.
+    """The timing of a call, then those of the steps inside it, named after it: both stages have a step ``select``.
 
     Args:
         stage: The stage that was called.
         steps: What it says of itself; the step named like the stage, or else all together, is its whole work.
         wait_ms: How long the caller waited.
     """
-    inside = [Timing(step.stage, step.compute_ms, step.transport_ms) for step in steps]
-    whole = [step for step in inside if step.stage == stage]
-    compute_ms = sum(step.compute_ms + step.transport_ms for step in whole or inside)
-    call = Timing(stage, compute_ms, max(wait_ms - compute_ms, 0.0))
-    return [call, *(step for step in inside if step.stage != stage)]
+    whole_ms: float | None = None
+    inside: list[Timing] = []
+    for step in steps:
+        if step.stage == stage:
+            whole_ms = step.compute_ms + step.transport_ms
+        else:
+            inside.append(Timing(f"{stage}.{step.stage}", step.compute_ms, step.transport_ms))
+    if whole_ms is None:
+        whole_ms = sum(step.compute_ms + step.transport_ms for step in inside)
+    return [Timing(stage, whole_ms, max(wait_ms - whole_ms, 0.0)), *inside]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gateway.engine.request import Cap
 from twostage.bundle.attributes import Attributes, ValuesColumn
 from twostage.errors import InvalidField
+from twostage.features.diversity import Cap
 
 
 class CapCounter:

@@ -7,32 +7,12 @@ from dataclasses import dataclass, field
 
 from twostage.bundle.filters import Filter
 from twostage.features.context import Context
+from twostage.features.diversity import Diversity
 
 MAX_COUNT = 200
 """The most recommendations that one request may ask for."""
 DEFAULT_COUNT = 20
 """How many recommendations a request gets that does not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cap:
-    """At most ``max_count`` recommendations share a value of ``attribute``."""
-
-    attribute: str
-    max_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Diversity:
-    """How a list is spread over unlike items.
-
-    Args:
-        strength: 0..1; 0 keeps the order of the scores, 1 looks at unlikeness alone.
-        caps: Limits on shared values; all hold.
-    """
-
-    strength: float = 0.0
-    caps: tuple[Cap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class RecommendResponse:
         shortfall: None when nothing is missing.
         generation: The generation of everything that answered.
         rung: How much of the system answered.
-        rung_reason: What did not answer and why; empty when everything did.
+        rung_reason: Why the rung is not FULL, or what was left out on it; empty when nothing was.
         timings: Milliseconds by stage.
         unknown_item_count: How many ids of the history this generation does not know.
     """

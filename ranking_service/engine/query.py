@@ -10,20 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twostage.features.context import Context
+from twostage.features.diversity import Cap
 from twostage.features.history import History
-
-
-@dataclass(frozen=True)
-class Cap:
-    """A limit on how many of the selected items share a value.
-
-    Args:
-        attribute: An attribute with values.
-        max_count: 1 or more.
-    """
-
-    attribute: str
-    max_count: int
 
 
 @dataclass(frozen=True)

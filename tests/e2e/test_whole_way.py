@@ -149,7 +149,7 @@ def test_a_known_person_gets_twenty_unseen_items_from_both_stages(up: Up, store:
     assert scores == sorted(scores, reverse=True)
     assert all(item["title"] and item["action_scores"] for item in answer["recommendations"])
     stages = {timing["stage"] for timing in answer["timings"]}
-    assert {"retrieval", "ranking", "model_server"} <= stages
+    assert {"retrieval", "ranking", "ranking.model_server"} <= stages
 
 
 def test_different_tastes_get_different_answers(up: Up, store: Store) -> None:

@@ -420,6 +420,14 @@ def test_a_service_without_a_model_server_waits_survives_its_death_and_recovers(
 
         models.kill()
         assert _failure(lambda: service.rank(_request()))[:2] == (grpc.StatusCode.UNAVAILABLE, "NOT_READY")
+        with pytest.raises(grpc.RpcError) as refused:
+            service.rank(_request())
+        told: Any = refused.value
+        assert told.details() == "not ready: the model server does not answer"
+        deadline = time.monotonic() + 5
+        while not any(f"model server at {models.address}: " in line for line in service.log):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         # Nothing to score needs no model server.
         assert service.rank(_request(candidates=retrieval_pb2.CandidateColumns())).shortfall.missing_count == 10
 

@@ -81,15 +81,15 @@ def make_requests(
         actions: The data set's actions.
         times: int64[B], the moments in Unix seconds; None when unknown.
     """
-    users = np.asarray(users, np.int64)
+    people: NDArray[np.int64] = users.astype(np.int64)
     everything = UserOrder.of(past)
-    histories = pad_histories(UserOrder.of(past.take(taste_of(past, actions))), users, actions, times)
-    lengths = everything.offsets[users + 1] - everything.offsets[users]
+    histories = pad_histories(UserOrder.of(past.take(taste_of(past, actions))), people, actions, times)
+    lengths = everything.offsets[people + 1] - everything.offsets[people]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-    seen_rows = everything.interactions.rows[np.repeat(everything.offsets[users], lengths) + within]
+    seen_rows = everything.interactions.rows[np.repeat(everything.offsets[people], lengths) + within]
     return Requests(
-        users=users,
+        users=people,
         histories=histories,
         user_vectors=encode_users(towers.user_tower, towers.item_vectors, histories.rows, histories.mask),
         context=encode_contexts(times, histories.counts),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,7 @@ def _compare(expected: NDArray[np.float32], received: NDArray[np.float32], half:
         )
 
 
-def _write_warm_up(path: Path, requests: list[Mapping[str, NDArray[Any]]], model_name: str, version: int) -> None:
+def _write_warm_up(path: Path, requests: Sequence[Mapping[str, NDArray[Any]]], model_name: str, version: int) -> None:
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2  # noqa: PLC0415 - two seconds
 
     file = path / WARM_UP_FILE

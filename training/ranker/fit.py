@@ -253,8 +253,10 @@ def _probe(
 ) -> list[float]:
     """NDCG@10 of each action's score, over people who did that action next; by retrieval order without a scorer."""
     rows = examples.candidates.rows[people]
-    logits = None if scorer is None or not len(people) else scorer.logits(
-        examples.requests, people, rows, examples.candidates.scores[people]
+    logits = (
+        None
+        if scorer is None or not len(people)
+        else scorer.logits(examples.requests, people, rows, examples.candidates.scores[people])
     )
     means = []
     for column in columns:

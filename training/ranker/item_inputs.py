@@ -12,6 +12,10 @@ from training.features.spectral import spectral_vectors
 from training.features.statistics import item_statistics
 from twostage.features.actions import ActionSchema
 
+_NEIGHBOUR_COUNT = 10
+_NEIGHBOUR_TEMPERATURE = 0.1
+_CHUNK = 1024
+
 
 @dataclass(frozen=True)
 class Standardisation:
@@ -33,7 +37,8 @@ class Standardisation:
 
     def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Standardises float32[N, F]."""
-        scaled: NDArray[np.float32] = ((features - self.means) / self.scales).astype(np.float32)
+        # What hardly varied in training must not drown the rest when it does.
+        scaled: NDArray[np.float32] = np.clip((features - self.means) / self.scales, -8, 8).astype(np.float32)
         return scaled
 
 
@@ -44,7 +49,8 @@ class ItemInputs:
     Args:
         vectors: float32[N, D], the item tower's vectors.
         features: float32[N, F], standardised statistics.
-        factors: float32[N, T, K], collaborative vectors of unit length, one per taste action; zeros when nobody did it.
+        factors: float32[N, T, K], collaborative vectors of unit length, one per taste action; those of items that
+            nobody chose are their content neighbours'.
         standardisation: How ``features`` was standardised.
     """
 
@@ -61,6 +67,35 @@ class ItemInputs:
     def history_table(self) -> NDArray[np.float32]:
         """float32[N, D + T K], what the ranker reads of an item in a history."""
         return np.concatenate([self.vectors, self.factors.reshape(len(self), -1)], axis=1)
+
+
+def borrow_from_neighbours(factors: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Gives items without a collaborative vector the mean of those of the items nearest in content.
+
+    Without it a new item would lie far from every history, and the ranker would put it last.
+
+    Args:
+        factors: float32[N, K], zeros where there is none.
+        vectors: float32[N, D], the item tower's vectors, which every item has.
+
+    Returns:
+        float32[N, K], rows of unit length; zeros only when no item has a vector.
+    """
+    has = np.abs(factors).sum(axis=1) > 0
+    known, unknown = np.flatnonzero(has), np.flatnonzero(~has)
+    filled = factors.copy()
+    count = min(_NEIGHBOUR_COUNT, len(known))
+    if count == 0:
+        return filled
+    for start in range(0, len(unknown), _CHUNK):
+        rows = unknown[start : start + _CHUNK]
+        cosines = vectors[rows] @ vectors[known].T
+        nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+        closeness = np.take_along_axis(cosines, nearest, axis=1)
+        weights = np.exp((closeness - closeness.max(axis=1, keepdims=True)) / _NEIGHBOUR_TEMPERATURE)
+        mean = np.einsum("un,unk->uk", weights, factors[known[nearest]])
+        filled[rows] = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+    return filled
 
 
 def taste_actions(actions: ActionSchema) -> list[str]:
@@ -94,7 +129,8 @@ def make_item_inputs(
     factors = []
     for name in taste_actions(actions):
         done = actions.label(name, interactions.recorded, interactions.actions, interactions.values)
-        factors.append(spectral_vectors(interactions.take(done), len(vectors), factor_size, seed))
+        chosen = spectral_vectors(interactions.take(done), len(vectors), factor_size, seed)
+        factors.append(borrow_from_neighbours(chosen, vectors))
     shape = (len(vectors), 0, factor_size)
     return ItemInputs(
         vectors=vectors,

@@ -42,7 +42,9 @@ class BagSum(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:  # noqa: ARG002 - Keras's signature
         """Creates the embeddings."""
         self.embeddings = self.add_weight(
-            name="embeddings", shape=(self.vocabulary_size, self.size), initializer=keras.initializers.RandomNormal(0.05)
+            name="embeddings",
+            shape=(self.vocabulary_size, self.size),
+            initializer=keras.initializers.RandomNormal(stddev=0.05),
         )
 
     def call(self, ids: tf.Tensor, training: bool = False) -> tf.Tensor:

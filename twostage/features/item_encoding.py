@@ -226,7 +226,9 @@ class ItemEncoder:
         Raises:
             KeyError: A part is missing.
         """
-        schema = {key: tuple(v) if isinstance(v, list | tuple) else v for key, v in document["schema"].items()}
+        schema: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list | tuple) else value for key, value in document["schema"].items()
+        }
 
         def vocabulary(part: Mapping[str, Any]) -> Vocabulary:
             return Vocabulary(tuple(part["tokens"]), part["bucket_count"])
@@ -271,7 +273,7 @@ def _sequence(schema: FeatureSchema, columns: Columns, position: int) -> list[st
 
 
 def _bags(schema: FeatureSchema, columns: Columns, position: int) -> list[list[str]]:
-    bags = []
+    bags: list[list[str]] = []
     for name in _bag_columns(schema):
         value = columns[name][position]
         if not value:

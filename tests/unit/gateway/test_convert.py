@@ -7,9 +7,9 @@ import pytest
 
 from gateway.convert import read_recommend_request, write_recommend_response
 from gateway.engine.ladder import Rung
-from gateway.engine.request import Cap
 from gateway.engine.response import Recommendation, RecommendResponse, Shortfall, ShortfallReason, Timing, Trace
 from twostage.errors import InvalidField
+from twostage.features.diversity import Cap
 from twostage.v1 import common_pb2, gateway_pb2
 
 Request = gateway_pb2.RecommendRequest
@@ -72,7 +72,7 @@ BAD: list[tuple[gateway_pb2.RecommendRequest, str]] = [
     (Request(user_id="x" * 257), "user_id: expected 0 to 256 bytes"),
     (Request(user_id="ü" * 129), "user_id: expected 0 to 256 bytes"),
     (Request(recent_item_ids=["a", ""]), "recent_item_ids[1]: expected 1 to 256 bytes"),
-    (Request(recent_item_ids=["a"] * 1001), "recent_item_ids: expected at most 1000 entries, received '1001 entries'"),
+    (Request(recent_item_ids=["a"] * 1001), "recent_item_ids: expected at most 1000 entries, received 1001"),
     (Request(exclude_item_ids=["a" * 257]), "exclude_item_ids[0]: expected 1 to 256 bytes"),
     (Request(exclude_item_ids=["a"] * 10_001), "exclude_item_ids: expected at most 10000 entries"),
     (Request(interest_tags=["a"] * 65), "interest_tags: expected at most 64 entries"),

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from gateway.engine.budget import Budget
 from gateway.engine.ladder import Rung, StageFailure, StageLate, StageUnavailable
 from gateway.engine.person import Person, StoredUser
-from gateway.engine.request import Cap, Diversity, RecommendRequest
+from gateway.engine.request import RecommendRequest
 from gateway.engine.response import RecommendResponse, Shortfall, ShortfallReason, Timing
 from gateway.engine.stages import Ranked, RankedItem, Retrieved
 from gateway.engine.taste import TasteRule
@@ -25,6 +25,7 @@ from tests.unit.gateway.catalogue import publish_items
 from twostage.bundle.filters import Condition, Filter
 from twostage.bundle.generation import Generation
 from twostage.errors import InvalidField
+from twostage.features.diversity import Cap, Diversity
 
 TAGS = [["even" if row % 2 == 0 else "odd"] for row in range(40)]
 

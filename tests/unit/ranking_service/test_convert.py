@@ -8,8 +8,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
 from ranking_service.convert import to_query, to_response
-from ranking_service.engine.query import Cap, RankedItems, RankingQuery, Shortfall, ShortfallReason
+from ranking_service.engine.query import RankedItems, RankingQuery, Shortfall, ShortfallReason
 from twostage.errors import InvalidField
+from twostage.features.diversity import Cap
 from twostage.v1 import common_pb2, ranking_pb2, retrieval_pb2
 
 _ROWS = {"a": 3, "ü": 9}
@@ -115,7 +116,7 @@ _WRONG: list[tuple[str, Change]] = [
     ("context.attributes", lambda r: r.context.attributes.update({str(k): "" for k in range(32)})),
     ("context.attributes", lambda r: r.context.attributes.update({"k" * 129: ""})),
     ("context.attributes[a]", lambda r: r.context.attributes.update({"a": "v" * 129})),
-    ("context.time.seconds", lambda r: setattr(r.context.time, "seconds", 2**62)),
+    ("context.time", lambda r: setattr(r.context.time, "seconds", 2**62)),
     ("selection.diversity.strength", lambda r: setattr(r.selection.diversity, "strength", 1.01)),
     ("selection.diversity.strength", lambda r: setattr(r.selection.diversity, "strength", -0.01)),
     ("selection.diversity.strength", lambda r: setattr(r.selection.diversity, "strength", float("nan"))),

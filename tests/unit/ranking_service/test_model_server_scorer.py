@@ -45,7 +45,7 @@ def test_it_asks_for_the_generations_version_by_signature_with_tensor_content() 
 @pytest.mark.parametrize(
     ("code", "details", "error", "message"),
     [
-        (grpc.StatusCode.UNAVAILABLE, "draining", NotReady, "does not answer: draining"),
+        (grpc.StatusCode.UNAVAILABLE, "draining", NotReady, "the model server does not answer$"),
         (
             grpc.StatusCode.NOT_FOUND,
             "Servable not found for request: Specific(main, 7)",
@@ -54,7 +54,7 @@ def test_it_asks_for_the_generations_version_by_signature_with_tensor_content() 
         ),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted", Overloaded, "over capacity"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "", DeadlineSpent, "waiting for the model server"),
-        (grpc.StatusCode.INTERNAL, "kernel failed", NotReady, "INTERNAL: kernel failed"),
+        (grpc.StatusCode.INTERNAL, "kernel failed", NotReady, "the model server failed with INTERNAL$"),
         (
             grpc.StatusCode.INVALID_ARGUMENT,
             "input size does not match signature",
@@ -72,8 +72,10 @@ def test_it_asks_for_the_generations_version_by_signature_with_tensor_content() 
 def test_a_failing_model_server_is_told_as_what_it_means(
     code: grpc.StatusCode, details: str, error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as caught:
         _score(refuse(code, details))
+    if isinstance(caught.value, NotReady):
+        assert caught.value.detail.endswith(f": {details}")
 
 
 def test_a_late_answer_is_a_spent_deadline() -> None:
@@ -85,11 +87,13 @@ def test_a_late_answer_is_a_spent_deadline() -> None:
         _score(predict, timeout_seconds=0.1)
 
 
-def test_an_unreachable_model_server_is_named() -> None:
+def test_an_unreachable_model_server_is_named_to_the_log_and_not_to_the_caller() -> None:
     with scripted_model_server() as address:
         pass
-    with ModelServerClient(address) as client, pytest.raises(NotReady, match=f"model server at {address} does not"):
+    with ModelServerClient(address) as client, pytest.raises(NotReady) as caught:
         ModelServerScorer(client, [ranker_entry()]).score("main", 7, _INPUTS, 1.0)
+    assert caught.value.message == "not ready: the model server does not answer"
+    assert caught.value.loggable["detail"].startswith(f"model server at {address}: ")
 
 
 def test_a_missing_output_is_no_answer() -> None:

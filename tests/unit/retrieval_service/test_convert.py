@@ -90,7 +90,7 @@ WRONG: list[tuple[Request, str]] = [
     (Request(count=-1), "count"),
     (Request(count=2001), "count"),
     (Request(count=2**31 - 1), "count"),
-    (Request(count=1, history=History(rows=[1], item_ids=["item-1"])), "history"),
+    (Request(count=1, history=History(rows=[1], item_ids=["item-1"])), "history.item_ids"),
     (Request(count=1, history=History(rows=[0, 200])), "history.rows[1]"),
     (Request(count=1, history=History(rows=[1] * 1001)), "history.rows"),
     (Request(count=1, history=History(item_ids=["item-1"] * 1001)), "history.item_ids"),

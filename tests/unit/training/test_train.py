@@ -40,20 +40,15 @@ def published(models: TrainedModels, tmp_path_factory: pytest.TempPathFactory) -
     return store.open(verify=("",))
 
 
-def test_the_same_seed_gives_the_same_models(models: TrainedModels) -> None:
-    again = train(tiny_dataset(), tiny_profile(), seed=3)
-    np.testing.assert_array_equal(again.towers.item_vectors, models.towers.item_vectors)
-    for mine, theirs in zip(models.ranker.model.get_weights(), again.ranker.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-
-
-def test_training_never_reads_the_test_part(models: TrainedModels) -> None:
+def test_the_same_seed_gives_the_same_models_whatever_the_test_part_holds(models: TrainedModels) -> None:
     dataset = tiny_dataset()
     assert models.split.test.any()
     assert not (models.learnable & models.split.test).any()
     without = replace(dataset, interactions=dataset.interactions.take(~models.split.test))
     again = train(without, tiny_profile(), seed=3)
     np.testing.assert_array_equal(again.towers.item_vectors, models.towers.item_vectors)
+    for mine, theirs in zip(models.ranker.model.get_weights(), again.ranker.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_candidates_are_the_nearest_items_that_the_person_does_not_have(models: TrainedModels) -> None:
@@ -92,9 +87,7 @@ def test_the_published_graph_scores_as_the_trained_model(models: TrainedModels, 
     past, user = models.past, 17
     mine = past.rows[past.users == user]
     codes = (1 + past.actions[past.users == user]).astype(np.int32)
-    history = History(
-        mine.astype(np.uint32), codes, past.values[past.users == user], np.zeros(len(mine), np.int64)
-    )
+    history = History(mine.astype(np.uint32), codes, past.values[past.users == user], np.zeros(len(mine), np.int64))
     requests = make_requests(models.towers, past, np.array([user]), models.dataset.actions)
     candidates = retrieve(requests, models.towers.item_vectors, 30)
     gathered = FeatureGatherer.open(published, entry).gather(
@@ -114,7 +107,7 @@ def test_the_published_tower_and_index_retrieve_as_training_did(models: TrainedM
     mine = past.rows[(past.users == user) & taste].astype(np.uint32)
     requests = make_requests(models.towers, past, np.array([user]), models.dataset.actions)
     engine = RetrievalEngine.open(published)
-    answer = engine.retrieve(RetrievalQuery(History.of_rows(mine), 10))
+    answer = engine.retrieve(RetrievalQuery(History.of_rows(mine), 10, mine))
     scores = models.towers.item_vectors @ requests.user_vectors[0]
     scores[mine] = -np.inf
     np.testing.assert_allclose(answer.scores, np.sort(scores)[::-1][:10], atol=1e-5)
@@ -149,3 +142,13 @@ def test_a_data_set_in_which_nobody_has_two_items_is_refused() -> None:
     _, firsts = np.unique(dataset.interactions.users, return_index=True)
     with pytest.raises(NothingToLearn, match="at least two liked items"):
         train(replace(dataset, interactions=dataset.interactions.take(firsts)), tiny_profile())
+
+
+def test_items_held_out_whole_leave_no_trace_but_have_vectors() -> None:
+    dataset = tiny_dataset()
+    hidden = np.arange(150) % 10 == 0
+    models = train(dataset, tiny_profile(), seed=3, learnable=~hidden[dataset.interactions.rows])
+    assert not np.isin(models.past.rows, np.flatnonzero(hidden)).any()
+    np.testing.assert_allclose(np.linalg.norm(models.items.factors[hidden], axis=2), 1, rtol=1e-5)
+    assert not any("tale 10 of" in token for token in models.towers.encoder.bag.tokens)
+    np.testing.assert_allclose(np.linalg.norm(models.towers.item_vectors[hidden], axis=1), 1, rtol=1e-5)

@@ -26,7 +26,9 @@ def tiny_dataset(item_count: int = 150, user_count: int = 160, timed: bool = Fal
     genre = np.arange(item_count) % len(_GENRES)
     columns = pa.table(
         {
-            "title": [f"Tale {row} of {_GENRES[genre[row]]} (Saga {row % 30}, #{row // 30})" for row in range(item_count)],
+            "title": [
+                f"Tale {row} of {_GENRES[genre[row]]} (Saga {row % 30}, #{row // 30})" for row in range(item_count)
+            ],
             "language": [None if row % 7 == 0 else ("en", "de")[row % 2] for row in range(item_count)],
             "year": pa.array([None if row % 11 == 0 else 1950.0 + row % 60 for row in range(item_count)], pa.float64()),
             "tags": [[_GENRES[genre[row]], f"shade {row % 5}"] for row in range(item_count)],

@@ -8,11 +8,12 @@ from gateway.adapters.ranking import RankingAdapter
 from gateway.adapters.retrieval import CandidateMessage
 from gateway.engine.ladder import StageLate, StageUnavailable
 from gateway.engine.person import HistoryColumns, Person
-from gateway.engine.request import Cap, Diversity, RecommendRequest
+from gateway.engine.request import RecommendRequest
 from gateway.engine.stages import Ranked
 from tests.unit.gateway.adapters.stages import serving
 from twostage.errors import DeadlineSpent
 from twostage.features.context import Context
+from twostage.features.diversity import Cap, Diversity
 from twostage.rpc.channels import Replicas
 from twostage.v1 import common_pb2, ranking_pb2, ranking_pb2_grpc, retrieval_pb2
 
@@ -92,7 +93,7 @@ def test_the_answer_is_read_whole() -> None:
     assert item.reasons == ("because",)
     call, *steps = ranked.timings
     assert (call.stage, call.compute_ms) == ("ranking", 2.0), "a step named like the stage is its whole work"
-    assert [(step.stage, step.compute_ms, step.transport_ms) for step in steps] == [("model_server", 1.0, 0.5)]
+    assert [(step.stage, step.compute_ms, step.transport_ms) for step in steps] == [("ranking.model_server", 1.0, 0.5)]
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_the_answer_is_read_whole() -> None:
     call, *steps = retrieved.timings
     assert (call.stage, call.compute_ms) == ("retrieval", 0.875)
     assert call.transport_ms > 0
-    assert [step.stage for step in steps] == ["user_tower", "search"]
+    assert [step.stage for step in steps] == ["retrieval.user_tower", "retrieval.search"]
 
 
 def test_sources_of_a_newer_service_are_left_out() -> None:

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.engine.caps import CapCounter
-from gateway.engine.request import Cap
 from tests.unit.gateway.catalogue import publish_items
 from twostage.bundle.attributes import Attributes
 from twostage.errors import InvalidField
+from twostage.features.diversity import Cap
 
 TAGS = [[], ["x"], ["x", "y"], ["y"], ["x"], ["z", "x"], ["z"], ["y", "z"], [], ["x"]]
 

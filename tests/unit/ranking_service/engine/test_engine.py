@@ -8,7 +8,7 @@ import pytest
 
 from ranking_service.engine.engine import RankingEngine
 from ranking_service.engine.errors import ModelAnswerInvalid
-from ranking_service.engine.query import Cap, RankingQuery, SelectionPolicy, Shortfall, ShortfallReason
+from ranking_service.engine.query import RankingQuery, SelectionPolicy, Shortfall, ShortfallReason
 from tests.unit.ranking_service.catalogue import (
     FixedScorer,
     RetrievalScorer,
@@ -20,6 +20,7 @@ from tests.unit.ranking_service.catalogue import (
 from twostage.bundle.errors import BundleCorrupt
 from twostage.errors import DeadlineSpent, InvalidField
 from twostage.features.context import Context
+from twostage.features.diversity import Cap
 from twostage.features.history import History
 
 _ROWS = np.array([10, 20, 30, 40, 50], np.uint32)

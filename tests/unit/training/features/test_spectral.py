@@ -53,5 +53,5 @@ def test_an_unseen_item_has_the_mean_value_and_is_flagged() -> None:
     dataset = tiny_dataset()
     past = dataset.interactions.take(dataset.interactions.rows != 4)
     statistics = item_statistics(past, 150, dataset.actions)
-    mean = np.nanmean(past.values)
+    mean = float(np.nanmean(past.values))
     np.testing.assert_allclose(statistics[4], [0, 0, 0, mean, 0, 0, 0, 0, 0], rtol=1e-5)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.unit.training.tiny_dataset import tiny_dataset
 from training import runtime
-from training.config import EncodingConfig, TowerConfig
+from training.config import TowerConfig
 from training.errors import ExportMismatch
 from training.features.content import encode_catalogue
 from training.towers import export
@@ -15,11 +16,12 @@ from training.towers.export import export_item_tower, user_tower_to_litert
 from training.towers.item_tower import build_item_tower, encode_items
 from training.towers.user_tower import build_user_tower, encode_users
 from twostage.features.history import HISTORY_LENGTH
+from twostage.features.item_encoding import EncodingConfig
 
 runtime.make_deterministic(0)
 
 
-def _histories(lengths: list[int], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _histories(lengths: list[int], size: int) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(30, size)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

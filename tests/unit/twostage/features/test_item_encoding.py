@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from twostage.features.vocabulary import Vocabulary
 SCHEMA = FeatureSchema(
     title="title", text=("title",), categorical=("language",), numeric=("year",), multi_valued=("tags",), image="cover"
 )
-COLUMNS = {
+COLUMNS: dict[str, list[Any]] = {
     "title": ["The Hunger Games (The Hunger Games, #1)", "Mockingjay (The Hunger Games, #3)", None],
     "language": ["en", "EN", None],
     "year": [2008.0, 2010.0, None],
@@ -35,9 +36,7 @@ def test_prose_has_no_phrases() -> None:
 
 
 def test_vocabulary_orders_by_count_then_text_and_keeps_padding_and_buckets_apart() -> None:
-    vocabulary = Vocabulary.fit(
-        [["b", "a", "a"], ["b", "c"], ["c", "b"]], min_count=2, max_size=10, bucket_count=3
-    )
+    vocabulary = Vocabulary.fit([["b", "a", "a"], ["b", "c"], ["c", "b"]], min_count=2, max_size=10, bucket_count=3)
     assert vocabulary.tokens == ("b", "c")
     assert vocabulary.ids_of(["b", "c"], 3) == [4, 5, 0]
     assert vocabulary.id_of("a") in {1, 2, 3}
@@ -70,7 +69,13 @@ def test_books_of_a_series_share_bag_ids_and_tags_do_too() -> None:
 def test_a_stored_encoder_encodes_a_new_item_alike() -> None:
     encoder = ItemEncoder.fit(SCHEMA, COLUMNS, EncodingConfig(sequence_length=5))
     restored = ItemEncoder.from_json(json.loads(json.dumps(encoder.to_json())))
-    new = {"title": ["Hunger of the Ｇames"], "language": ["xx"], "year": [1e9], "tags": [["new"]], "cover": [None]}  # noqa: RUF001
+    new: dict[str, list[Any]] = {
+        "title": ["Hunger of the Ｇames"],  # noqa: RUF001 - full width
+        "language": ["xx"],
+        "year": [1e9],
+        "tags": [["new"]],
+        "cover": [None],
+    }
     for name, array in encoder.encode(new).arrays().items():
         np.testing.assert_array_equal(array, restored.encode(new).arrays()[name])
     assert encoder.encode(new).numbers[0, 0] == 8

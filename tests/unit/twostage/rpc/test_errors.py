@@ -146,6 +146,16 @@ def test_the_transports_own_failures_become_domain_errors(channel: grpc.Channel)
     assert isinstance(from_rpc_error(gone.value), errors.NotReady)
 
 
+def test_what_operators_alone_should_read_is_logged_and_not_told() -> None:
+    error = errors.NotReady("the model server does not answer", "model server at 10.0.0.1:8500: refused")
+    assert error.loggable == {
+        "why": "the model server does not answer",
+        "detail": "model server at 10.0.0.1:8500: refused",
+    }
+    assert b"10.0.0.1" not in rpc_status_of(error).SerializeToString()
+    assert "10.0.0.1" not in str(error)
+
+
 def test_what_identifies_people_stays_out_of_the_log() -> None:
     error = errors.UserNotFound("alice")
     assert error.metadata == {"user_id": "alice"}
