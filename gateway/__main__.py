@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 
+from twostage.rpc.environment import set_library_defaults
 from twostage.rpc.flags import service_parser
 
 _FLAGS = {
@@ -28,9 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = service_parser("gateway", "Answers Recommend and RecordEvents.", _FLAGS, port=50050, metrics_port=9100)
     flags = vars(parser.parse_args(arguments))
-    # NumPy's library reads this when it is loaded, and would otherwise hold a thread and its memory for each core;
-    # nothing here multiplies matrices.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    set_library_defaults()
     exit_code: int = import_module("gateway.server").run(flags)
     return exit_code
 

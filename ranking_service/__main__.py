@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
-from ranking_service.server import build
-from ranking_service.servicer import SERVICE
-from ranking_service.settings import RankingSettings
+from twostage.rpc.environment import set_library_defaults
 from twostage.rpc.flags import service_parser
-from twostage.rpc.launch import launch
 
 _FLAGS = {
     "model-server": ("ADDRESS", "host:port or unix:///path; 127.0.0.1:8500"),
@@ -32,7 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
         port=50052,
         metrics_port=9102,
     )
-    return launch(SERVICE, RankingSettings, vars(parser.parse_args(arguments)), build)
+    flags = vars(parser.parse_args(arguments))
+    set_library_defaults()
+    exit_code: int = import_module("ranking_service.server").run(flags)
+    return exit_code
 
 
 if __name__ == "__main__":

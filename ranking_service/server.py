@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from structlog.typing import FilteringBoundLogger
@@ -20,6 +20,7 @@ from twostage.bundle.generation import Generation
 from twostage.bundle.store import Store
 from twostage.features.context import Context
 from twostage.features.history import History
+from twostage.rpc.launch import launch
 from twostage.rpc.server import ServiceServer
 from twostage.tfserving.client import ModelServerClient
 from twostage.v1 import ranking_pb2_grpc
@@ -28,6 +29,11 @@ from twostage.v1 import ranking_pb2_grpc
 _WARM_UP_CANDIDATES = (1, 500)
 # Loading has no caller whose time is short.
 _START_TIMEOUT_SECONDS = 30.0
+
+
+def run(flags: Mapping[str, object]) -> int:
+    """Runs the service in this process; see `twostage.rpc.launch.launch`."""
+    return launch(SERVICE, RankingSettings, flags, build)
 
 
 def build(settings: RankingSettings, logger: FilteringBoundLogger) -> tuple[ServiceServer, Callable[[], None]]:

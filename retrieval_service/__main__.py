@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import BooleanOptionalAction
 from importlib import import_module
 
+from twostage.rpc.environment import set_library_defaults
 from twostage.rpc.flags import service_parser
 
 
@@ -33,10 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="compare the sums of all files before serving; on",
     )
     flags = vars(parser.parse_args(arguments))
-    # Requests run side by side, each on one thread. NumPy's and FAISS's libraries read this when they are loaded,
-    # and would otherwise start threads, with memory for each, that only get in the requests' way.
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
+    set_library_defaults()
     exit_code: int = import_module("retrieval_service.server").run(flags)
     return exit_code
 

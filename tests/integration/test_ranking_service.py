@@ -384,7 +384,7 @@ def test_no_tensorflow_is_in_the_process_that_serves(store: Store, model_server:
     program = """
 import sys
 import structlog
-from ranking_service.__main__ import build
+from ranking_service.server import build
 from ranking_service.settings import RankingSettings
 settings = RankingSettings(store=sys.argv[1], model_server=sys.argv[2], port=0, metrics_port=0)
 server, prepare = build(settings, structlog.get_logger())

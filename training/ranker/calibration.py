@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from training.ranker.examples import Examples
 from training.ranker.model import RankerModel
-
-if TYPE_CHECKING:
-    from training.ranker.fit import RankerScorer
+from training.ranker.scorer import RankerScorer
 
 
 def fit_calibration(

@@ -131,6 +131,7 @@ def sample_lists(
     examples: Examples,
     people: NDArray[np.int64],
     item_vectors: NDArray[np.float32],
+    unseen: NDArray[np.bool_],
     config: RankerTraining,
     rng: np.random.Generator,
 ) -> SampledLists:
@@ -140,6 +141,7 @@ def sample_lists(
         examples: The examples.
         people: int64[B], positions in the examples.
         item_vectors: float32[N, D], to score random negatives.
+        unseen: bool[N], items that nobody had acted on; as negatives they would teach that new items are bad.
         config: How many of what.
         rng: The source of randomness.
     """
@@ -160,6 +162,7 @@ def sample_lists(
     weights[:, positives : positives + config.negative_count] = max(offered / max(config.negative_count, 1), 1.0)
     # A sampled negative that the person has, or does next, would teach the opposite.
     weights[:, positives:][_owned(examples, people, rows[:, positives:], len(item_vectors))] = 0.0
+    weights[:, positives:][unseen[rows[:, positives:]]] = 0.0
     weights[rows < 0] = 0.0
     return SampledLists(np.maximum(rows, 0).astype(np.int32), scores.astype(np.float32), labels, weights)
 

@@ -17,13 +17,16 @@ from training.progress import Report
 from training.ranker.calibration import fit_calibration
 from training.ranker.candidates import Requests
 from training.ranker.examples import Examples, SampledLists, sample_lists
-from training.ranker.item_inputs import ItemInputs, taste_actions
+from training.ranker.item_inputs import ItemInputs, as_if_new, taste_actions
 from training.ranker.model import RankerModel, UserBatch, build_ranker
+from training.ranker.scorer import RankerScorer, user_arrays
 from twostage.features.actions import ActionSchema
 
 _PROBE_COUNT = 1500
 _PROBE_SHARE = 0.1
 _PROBE_K = 10
+_PRETENDED_COUNT = 5000
+_PRETENDED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,70 +46,29 @@ class TrainedRanker:
     epoch_count: int
 
 
-class RankerScorer:
-    """Scores rows of a catalogue with whole tables in memory, as the exported graph does one request at a time.
-
-    Args:
-        model: The ranker.
-        items: The items; their candidate table is computed here.
-    """
-
-    def __init__(self, model: RankerModel, items: ItemInputs) -> None:
-        self._model = model
-        factors = items.factors.reshape(len(items), -1)
-        self._candidates = tf.constant(model.candidate_table(items.vectors, items.features, factors))
-        self._history = tf.constant(items.history_table)
-        self._infer = tf.function(self._score, reduce_retracing=True)
-
-    def _score(self, rows: tf.Tensor, scores: tf.Tensor, history: tf.Tensor, *user: tf.Tensor) -> tf.Tensor:
-        batch = UserBatch(tf.gather(self._history, history), *user)
-        return self._model.score(self._model.encode_user(batch), tf.gather(self._candidates, rows), scores)
-
-    def logits(
-        self,
-        requests: Requests,
-        people: NDArray[np.integer],
-        rows: NDArray[np.int32],
-        scores: NDArray[np.float32],
-        batch_size: int = 64,
-    ) -> NDArray[np.float32]:
-        """Logits float32[B, n, A].
-
-        Args:
-            requests: The people.
-            people: int[B], positions in the requests.
-            rows: int32[B, n], candidates, -1 for none.
-            scores: float32[B, n], retrieval scores.
-            batch_size: People per call.
-        """
-        parts = []
-        for start in range(0, len(people), batch_size):
-            some = people[start : start + batch_size]
-            part = slice(start, start + len(some))
-            user = _user_arrays(requests, some)
-            parts.append(self._infer(np.maximum(rows[part], 0), scores[part], *map(tf.constant, user)).numpy())
-        return np.concatenate(parts)
-
-
-def _user_arrays(requests: Requests, people: NDArray[np.integer]) -> tuple[NDArray[np.generic], ...]:
-    histories = requests.histories
-    return (
-        histories.rows[people],
-        histories.mask[people],
-        histories.actions[people],
-        histories.values[people],
-        histories.ages_days[people],
-        requests.context[people],
-    )
-
-
 class _RankerStep:
     """One optimiser step, compiled once."""
 
-    def __init__(self, model: RankerModel, items: ItemInputs, config: RankerTraining, step_count: int) -> None:
+    def __init__(
+        self,
+        model: RankerModel,
+        items: ItemInputs,
+        config: RankerTraining,
+        step_count: int,
+        rng: np.random.Generator,
+    ) -> None:
         self._model = model
         self._vectors, self._features = tf.constant(items.vectors), tf.constant(items.features)
         self._factors = tf.constant(items.factors.reshape(len(items), -1))
+        # A few items are now and then shown as if they were new, or the ranker would never learn what to make of those.
+        pretended = np.flatnonzero(~items.unseen)
+        pretended = rng.permutation(pretended)[: min(_PRETENDED_COUNT, len(pretended) // 5)]
+        as_new = items.factors.copy()
+        as_new[pretended] = as_if_new(items, pretended)
+        may_pretend = np.zeros((len(items), 1), np.float32)
+        may_pretend[pretended] = _PRETENDED_SHARE
+        self._as_new = tf.constant(as_new.reshape(len(items), -1))
+        self._may_pretend = tf.constant(may_pretend)
         self._history = tf.constant(items.history_table)
         self._listwise_weight = config.listwise_weight
         weights = [action.weight for action in model.action_schema.actions]
@@ -128,7 +90,7 @@ class _RankerStep:
             lists.scores,
             lists.labels,
             lists.weights,
-            *_user_arrays(requests, people),
+            *user_arrays(requests, people),
         )
         return self._run(*map(tf.constant, arrays))
 
@@ -145,14 +107,12 @@ class _RankerStep:
         batch = UserBatch(tf.gather(self._history, history), *user)
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
-            encoded = self._model.encode_items(tf.gather(self._vectors, unique), tf.gather(self._features, unique))
-            candidates = tf.concat(
-                [
-                    tf.gather(encoded, positions),
-                    tf.gather(tf.gather(self._factors, unique), positions),
-                ],
-                axis=-1,
-            )
+            chance = tf.gather(self._may_pretend, unique)
+            new = tf.cast(tf.random.uniform(tf.shape(chance)) < chance, tf.float32)
+            features = tf.gather(self._features, unique) * (1 - new)
+            factors = tf.gather(self._factors, unique) * (1 - new) + tf.gather(self._as_new, unique) * new
+            encoded = self._model.encode_items(tf.gather(self._vectors, unique), features)
+            candidates = tf.concat([tf.gather(encoded, positions), tf.gather(factors, positions)], axis=-1)
             side = self._model.encode_user(batch, training=True)
             logits = self._model.score(side, candidates, scores, training=True)
             loss = _loss(logits, labels, weights, self._blended, self._listwise_weight)
@@ -213,7 +173,7 @@ def fit_ranker(
     model = build_ranker(sizes, actions, items.vectors.shape[1], items.features.shape[1])
     batch_size = min(config.batch_size, len(learners))
     per_epoch = len(learners) // batch_size
-    step = _RankerStep(model, items, config, per_epoch * config.max_epoch_count)
+    step = _RankerStep(model, items, config, per_epoch * config.max_epoch_count, rng)
     taste = [actions.names.index(name) for name in taste_actions(actions)] or list(range(len(actions.names)))
     retrieval_score = _probe(examples, probe, None, taste)
     # The first guess as probabilities, or the first steps would go into pushing every score down.
@@ -228,7 +188,9 @@ def fit_ranker(
         losses = []
         for position in report.steps(per_epoch, f"ranker, epoch {epoch}/{config.max_epoch_count}"):
             some = order[position * batch_size : (position + 1) * batch_size]
-            losses.append(step(examples.requests, some, sample_lists(examples, some, items.vectors, config, rng)))
+            losses.append(
+                step(examples.requests, some, sample_lists(examples, some, items.vectors, items.unseen, config, rng))
+            )
         scores = _probe(examples, probe, RankerScorer(model, items), taste)
         report.note(
             f"epoch {epoch}: loss {np.mean(losses):.3f}, NDCG@{_PROBE_K} {_show(scores)}, "

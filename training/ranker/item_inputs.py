@@ -48,16 +48,18 @@ class ItemInputs:
 
     Args:
         vectors: float32[N, D], the item tower's vectors.
-        features: float32[N, F], standardised statistics.
+        features: float32[N, F], standardised statistics; zeros, the average item's, where nothing is known.
         factors: float32[N, T, K], collaborative vectors of unit length, one per taste action; those of items that
             nobody chose are their content neighbours'.
         standardisation: How ``features`` was standardised.
+        unseen: bool[N], the items that nobody has acted on.
     """
 
     vectors: NDArray[np.float32]
     features: NDArray[np.float32]
     factors: NDArray[np.float32]
     standardisation: Standardisation
+    unseen: NDArray[np.bool_]
 
     def __len__(self) -> int:
         """The number of items."""
@@ -69,7 +71,9 @@ class ItemInputs:
         return np.concatenate([self.vectors, self.factors.reshape(len(self), -1)], axis=1)
 
 
-def borrow_from_neighbours(factors: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def borrow_from_neighbours(
+    factors: NDArray[np.float32], vectors: NDArray[np.float32], rows: NDArray[np.integer] | None = None
+) -> NDArray[np.float32]:
     """Gives items without a collaborative vector the mean of those of the items nearest in content.
 
     Without it a new item would lie far from every history, and the ranker would put it last.
@@ -77,25 +81,46 @@ def borrow_from_neighbours(factors: NDArray[np.float32], vectors: NDArray[np.flo
     Args:
         factors: float32[N, K], zeros where there is none.
         vectors: float32[N, D], the item tower's vectors, which every item has.
+        rows: int[R], the items wanted; all when None.
 
     Returns:
-        float32[N, K], rows of unit length; zeros only when no item has a vector.
+        float32[N, K], or float32[R, K]: rows of unit length; zeros only when no item has a vector.
     """
     has = np.abs(factors).sum(axis=1) > 0
-    known, unknown = np.flatnonzero(has), np.flatnonzero(~has)
-    filled = factors.copy()
+    known = np.flatnonzero(has)
+    wanted = np.arange(len(factors)) if rows is None else rows
+    filled = factors[wanted]
+    lacking = np.flatnonzero(~has[wanted])
+    unknown = wanted[lacking]
     count = min(_NEIGHBOUR_COUNT, len(known))
     if count == 0:
         return filled
     for start in range(0, len(unknown), _CHUNK):
-        rows = unknown[start : start + _CHUNK]
-        cosines = vectors[rows] @ vectors[known].T
+        cosines = vectors[unknown[start : start + _CHUNK]] @ vectors[known].T
         nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
         closeness = np.take_along_axis(cosines, nearest, axis=1)
         weights = np.exp((closeness - closeness.max(axis=1, keepdims=True)) / _NEIGHBOUR_TEMPERATURE)
         mean = np.einsum("un,unk->uk", weights, factors[known[nearest]])
-        filled[rows] = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
+        filled[lacking[start : start + _CHUNK]] = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
     return filled
+
+
+def as_if_new(items: ItemInputs, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+    """The collaborative vectors that some items would have if nobody had acted on them.
+
+    Args:
+        items: The items.
+        rows: int[R], which.
+
+    Returns:
+        float32[R, T, K].
+    """
+    parts = []
+    for taste in range(items.factors.shape[1]):
+        known = items.factors[:, taste].copy()
+        known[rows] = 0.0
+        parts.append(borrow_from_neighbours(known, items.vectors, rows))
+    return np.stack(parts, axis=1) if parts else items.factors[rows]
 
 
 def taste_actions(actions: ActionSchema) -> list[str]:
@@ -132,9 +157,12 @@ def make_item_inputs(
         chosen = spectral_vectors(interactions.take(done), len(vectors), factor_size, seed)
         factors.append(borrow_from_neighbours(chosen, vectors))
     shape = (len(vectors), 0, factor_size)
+    unseen = np.bincount(interactions.rows, minlength=len(vectors)) == 0
     return ItemInputs(
         vectors=vectors,
-        features=standardisation.apply(statistics),
+        # Counts of nothing would put a new item below every other one; it is taken for an average one.
+        features=np.where(unseen[:, None], np.float32(0), standardisation.apply(statistics)),
         factors=np.stack(factors, axis=1) if factors else np.zeros(shape, np.float32),
         standardisation=standardisation,
+        unseen=unseen,
     )

@@ -17,7 +17,7 @@ from training.publish import RANKER, publish
 from training.ranker import export as ranker_export
 from training.ranker.candidates import make_requests, retrieve
 from training.ranker.examples import make_examples, sample_lists
-from training.ranker.fit import RankerScorer
+from training.ranker.scorer import RankerScorer
 from training.train import TrainedModels, train
 from twostage.bundle.generation import Generation
 from twostage.bundle.histories import histories_folder, read_histories
@@ -68,7 +68,14 @@ def test_sampled_negatives_are_nothing_that_the_person_has_or_does_next(models: 
     examples = make_examples(models.towers, past, following, models.dataset.actions, 50, 400, seed=0)
     config = models.profile.config.ranker_training
     people = np.arange(32)
-    lists = sample_lists(examples, people, models.towers.item_vectors, config, np.random.default_rng(0))
+    lists = sample_lists(
+        examples,
+        people,
+        models.towers.item_vectors,
+        np.zeros(len(models.items), np.bool_),
+        config,
+        np.random.default_rng(0),
+    )
     positives = config.positive_count
     for person in people:
         user = examples.requests.users[person]

@@ -41,7 +41,7 @@ class MatrixFactorisation:
         # implicit costs a second to import and brings its own thread pools; only this model needs them.
         from implicit.als import AlternatingLeastSquares  # noqa: PLC0415
         from scipy.sparse import csr_matrix  # noqa: PLC0415
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
         # The library warns, and is up to ten times slower, when OpenBLAS runs threads inside its own.
         with threadpool_limits(1, "blas"):

@@ -1,0 +1,69 @@
+"""Scores candidates of many people with a ranker in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from training.ranker.candidates import Requests
+from training.ranker.item_inputs import ItemInputs
+from training.ranker.model import RankerModel, UserBatch
+
+
+class RankerScorer:
+    """Scores rows of a catalogue with whole tables in memory, as the exported graph does one request at a time.
+
+    Args:
+        model: The ranker.
+        items: The items; their candidate table is computed here.
+    """
+
+    def __init__(self, model: RankerModel, items: ItemInputs) -> None:
+        self._model = model
+        factors = items.factors.reshape(len(items), -1)
+        self._candidates = tf.constant(model.candidate_table(items.vectors, items.features, factors))
+        self._history = tf.constant(items.history_table)
+        self._infer = tf.function(self._score, reduce_retracing=True)
+
+    def _score(self, rows: tf.Tensor, scores: tf.Tensor, history: tf.Tensor, *user: tf.Tensor) -> tf.Tensor:
+        batch = UserBatch(tf.gather(self._history, history), *user)
+        return self._model.score(self._model.encode_user(batch), tf.gather(self._candidates, rows), scores)
+
+    def logits(
+        self,
+        requests: Requests,
+        people: NDArray[np.integer],
+        rows: NDArray[np.int32],
+        scores: NDArray[np.float32],
+        batch_size: int = 64,
+    ) -> NDArray[np.float32]:
+        """Logits float32[B, n, A].
+
+        Args:
+            requests: The people.
+            people: int[B], positions in the requests.
+            rows: int32[B, n], candidates, -1 for none.
+            scores: float32[B, n], retrieval scores.
+            batch_size: People per call.
+        """
+        parts = []
+        for start in range(0, len(people), batch_size):
+            some = people[start : start + batch_size]
+            part = slice(start, start + len(some))
+            user = user_arrays(requests, some)
+            parts.append(self._infer(np.maximum(rows[part], 0), scores[part], *map(tf.constant, user)).numpy())
+        return np.concatenate(parts)
+
+
+def user_arrays(requests: Requests, people: NDArray[np.integer]) -> tuple[NDArray[np.generic], ...]:
+    """The user side of some requests, in the order of UserBatch, histories as rows."""
+    histories = requests.histories
+    return (
+        histories.rows[people],
+        histories.mask[people],
+        histories.actions[people],
+        histories.values[people],
+        histories.ages_days[people],
+        requests.context[people],
+    )
