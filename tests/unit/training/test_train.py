@@ -68,11 +68,13 @@ def test_sampled_negatives_are_nothing_that_the_person_has_or_does_next(models: 
     examples = make_examples(models.towers, past, following, models.dataset.actions, 50, 400, seed=0)
     config = models.profile.config.ranker_training
     people = np.arange(32)
+    new = np.zeros(len(models.items), np.bool_)
+    new[::7] = True
     lists = sample_lists(
         examples,
         people,
         models.towers.item_vectors,
-        np.zeros(len(models.items), np.bool_),
+        new,
         config,
         np.random.default_rng(0),
     )
@@ -82,6 +84,7 @@ def test_sampled_negatives_are_nothing_that_the_person_has_or_does_next(models: 
         own = set(past.rows[past.users == user]) | set(following.rows[following.users == user])
         counted = lists.weights[person, positives:] > 0
         assert not own & set(lists.rows[person, positives:][counted].tolist())
+        assert not new[lists.rows[person, positives:][counted]].any(), "a new item is no negative"
         real = lists.weights[person, :positives] > 0
         assert set(lists.rows[person, :positives][real].tolist()) <= own
         assert not lists.labels[person, positives:].any()
