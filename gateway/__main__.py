@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
-from twostage.rpc.environment import set_library_defaults
-from twostage.rpc.flags import service_parser
+from twostage.rpc.environment import set_serving_defaults
+from twostage.rpc.flags import run_server, service_parser
 
 _FLAGS = {
     "users": ("FILE", "the SQLite file of the user store, made when absent"),
@@ -28,9 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = service_parser("gateway", "Answers Recommend and RecordEvents.", _FLAGS, port=50050, metrics_port=9100)
     flags = vars(parser.parse_args(arguments))
-    set_library_defaults()
-    exit_code: int = import_module("gateway.server").run(flags)
-    return exit_code
+    set_serving_defaults()
+    return run_server("gateway", flags)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from gateway.engine.person import MAX_VALUE
 from gateway.users.store import NewEvent
 from twostage.bundle.generation import Generation
 from twostage.errors import InvalidField
@@ -62,8 +62,9 @@ class EventReader:
 
     def _read_event(self, message: gateway_pb2.Event, row: int, now: int) -> NewEvent:
         value = message.value if message.HasField("value") else None
-        if value is not None and not math.isfinite(value):
-            raise InvalidField("value", "a finite number", value)
+        # Not a comparison by > alone: NaN must be refused too.
+        if value is not None and not -MAX_VALUE <= value <= MAX_VALUE:
+            raise InvalidField("value", "a finite number that a 32-bit float holds", value)
         item_id = checked_text("item_id", message.item_id, MAX_ID_BYTES, least=1)
         if row < 0:
             raise InvalidField("item_id", f"an item of generation {self._generation.number}", item_id)

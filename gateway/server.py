@@ -49,7 +49,7 @@ def build(
 
     Returns:
         The server, not started, and what must have run before it may serve. That raises BundleError when the store
-        or its current generation is not what it should be, and UserStoreUnavailable when the users' file is not.
+        or the generation is not what it should be, and UserStoreUnavailable when the users' file is not.
 
     Raises:
         ValueError: The budget's shares leave nothing for retrieval.
@@ -79,7 +79,7 @@ def build(
     server.on_close(ranking.close)
 
     def prepare() -> None:
-        generation = Store(settings.store).open(verify=("items/",))
+        generation = Store(settings.store).open(settings.generation, verify=("items/",))
         _map_items(generation)
         users = SqliteUserStore(settings.users)
         server.on_close(users.close)

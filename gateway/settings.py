@@ -10,7 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from gateway.engine.budget import BudgetPolicy
 from gateway.pipeline import MAX_CANDIDATE_COUNT
-from twostage.rpc.settings import Port, ServiceSettings
+from twostage.rpc.settings import GenerationNumber, Port, ServiceSettings
 from twostage.rpc.targets import parse_target
 
 Milliseconds = Annotated[float, Field(gt=0, le=3_600_000)]
@@ -21,7 +21,9 @@ class GatewaySettings(ServiceSettings):
     """The gateway's settings; each is a flag, a variable ``TWOSTAGE_GATEWAY_…`` or a key of the YAML file.
 
     Attributes:
-        store: The store whose current generation is answered from.
+        store: The store of the generation that is answered from.
+        generation: Which one, so that a service that is started anew serves what its neighbours serve; the store's
+            current one when unset.
         users: The SQLite file of the user store, made when it does not exist.
         retrieval: Where retrieval's replicas are; see `twostage.rpc.targets.Target`.
         ranking: Where ranking's replicas are.
@@ -40,6 +42,7 @@ class GatewaySettings(ServiceSettings):
     port: Port = 50050
     metrics_port: Port = 9100
     store: Path
+    generation: GenerationNumber | None = None
     users: Path
     retrieval: str = "127.0.0.1:50051"
     ranking: str = "127.0.0.1:50052"

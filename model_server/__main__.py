@@ -12,7 +12,7 @@ from types import FrameType
 from model_server.flags import FlagError, parse_flags
 from model_server.port import PortTakenError, require_free_port
 from twostage.rpc.allocator import tune_allocator
-from twostage.rpc.environment import LIBRARY_DEFAULTS
+from twostage.rpc.environment import prefer_grpc_polling
 
 
 def main(arguments: list[str]) -> int:
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
     tune_allocator()
-    os.environ.setdefault("GRPC_EXPERIMENTS", LIBRARY_DEFAULTS["GRPC_EXPERIMENTS"])
+    prefer_grpc_polling()
     from model_server.server import StartError, serve  # noqa: PLC0415  - imports TensorFlow, after the flags are known
 
     try:

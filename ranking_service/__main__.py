@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
-from twostage.rpc.environment import set_library_defaults
-from twostage.rpc.flags import service_parser
+from twostage.rpc.environment import set_serving_defaults
+from twostage.rpc.flags import run_server, service_parser
 
 _FLAGS = {
     "model-server": ("ADDRESS", "host:port or unix:///path; 127.0.0.1:8500"),
@@ -31,9 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
         metrics_port=9102,
     )
     flags = vars(parser.parse_args(arguments))
-    set_library_defaults()
-    exit_code: int = import_module("ranking_service.server").run(flags)
-    return exit_code
+    set_serving_defaults()
+    return run_server("ranking_service", flags)
 
 
 if __name__ == "__main__":

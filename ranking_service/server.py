@@ -53,7 +53,7 @@ def build(settings: RankingSettings, logger: FilteringBoundLogger) -> tuple[Serv
     server.on_close(client.close)
 
     def prepare() -> None:
-        engine = RankingEngine.open(open_verified(Store(settings.store)))
+        engine = RankingEngine.open(open_verified(Store(settings.store), settings.generation))
         entries = engine.generation.manifest.rankers.values()
         scorer = ModelServerScorer(client, entries)
 
@@ -79,13 +79,13 @@ def build(settings: RankingSettings, logger: FilteringBoundLogger) -> tuple[Serv
     return server, prepare
 
 
-def open_verified(store: Store) -> Generation:
-    """Opens the current generation with the sums of everything that ranking maps compared.
+def open_verified(store: Store, number: int | None = None) -> Generation:
+    """Opens a generation, the current one when None, with the sums of everything that ranking maps compared.
 
     Raises:
         BundleError: There is no store, no generation, or a file is not what the manifest says.
     """
-    generation = store.open()
+    generation = store.open(number)
     manifest = generation.manifest
     tables = [path for entry in manifest.rankers.values() for path in (entry.candidate_table, entry.history_table)]
     prefixes = ["items/", "ranking/", "golden/", manifest.tower.item_vectors, *(path for path in tables if path)]

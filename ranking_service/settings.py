@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from twostage.rpc.settings import Port, ServiceSettings
+from twostage.rpc.settings import GenerationNumber, Port, ServiceSettings
 
 
 class RankingSettings(ServiceSettings):
@@ -16,6 +16,8 @@ class RankingSettings(ServiceSettings):
 
     Attributes:
         store: The store's folder; required.
+        generation: Which one, so that a service that is started anew serves what its neighbours serve; the store's
+            current one when unset.
         model_server: Where the model server listens, ``host:port`` or ``unix:///path``.
         model_server_wait_seconds: How long a starting service waits for the model server to have the generation's
             models; 60 by default.
@@ -29,6 +31,7 @@ class RankingSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="TWOSTAGE_RANKING_")
 
     store: Path
+    generation: GenerationNumber | None = None
     port: Port = 50052
     metrics_port: Port = 9102
     model_server: Annotated[str, Field(min_length=1)] = "127.0.0.1:8500"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from argparse import BooleanOptionalAction
-from importlib import import_module
 
-from twostage.rpc.environment import set_library_defaults
-from twostage.rpc.flags import service_parser
+from twostage.rpc.environment import set_serving_defaults
+from twostage.rpc.flags import run_server, service_parser
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = service_parser(
         "retrieval_service",
-        "Finds candidates in the catalogue of a store's current generation.",
+        "Finds candidates in the catalogue of a store's generation.",
         {},
         port=50051,
         metrics_port=9101,
@@ -33,9 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="compare the sums of all files before serving; on",
     )
     flags = vars(parser.parse_args(arguments))
-    set_library_defaults()
-    exit_code: int = import_module("retrieval_service.server").run(flags)
-    return exit_code
+    set_serving_defaults()
+    return run_server("retrieval_service", flags)
 
 
 if __name__ == "__main__":

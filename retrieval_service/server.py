@@ -26,13 +26,14 @@ _READ_FOLDERS = ("items/", "retrieval/", "golden/")
 
 
 def load(settings: RetrievalSettings, logger: FilteringBoundLogger) -> Held:
-    """Opens the store's current generation and holds it to its own golden answers.
+    """Opens the generation, the store's current one unless told otherwise, and holds it to its own golden answers.
 
     Raises:
         BundleError: There is no store or no generation, or a file is not what it should be.
     """
     started = time.perf_counter()
-    generation = Store(settings.store).open(verify=_READ_FOLDERS if settings.verify_checksums else ())
+    verify = _READ_FOLDERS if settings.verify_checksums else ()
+    generation = Store(settings.store).open(settings.generation, verify=verify)
     verified = time.perf_counter()
     engine = RetrievalEngine.open(generation)
     # Opened now, so that a damaged table is found here and not by the first request.

@@ -211,6 +211,7 @@ def _describe(models: TrainedModels) -> dict[str, Any]:
             "fingerprint": dataset.fingerprint,
             "user_count": len(dataset.interactions.user_ids),
             "interaction_count": len(dataset.interactions),
+            "has_times": dataset.interactions.times is not None,
         },
         "training": {
             "profile": models.profile.name,
@@ -220,6 +221,7 @@ def _describe(models: TrainedModels) -> dict[str, Any]:
             "tower_epoch_count": models.towers.epoch_count,
             "tower_recall": _number(models.towers.best_recall),
             "ranker_epoch_count": models.ranker.epoch_count,
+            "ranker_best_epoch": models.ranker.best_epoch,
             "ranker_ndcg": _number(models.ranker.best_score),
             "retrieval_ndcg": _number(models.ranker.retrieval_score),
         },

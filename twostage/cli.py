@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from twostage.bundle.errors import BundleError
+from twostage.rpc.environment import prefer_grpc_polling
 
 _COMMANDS = {
     "data": ("twostage.commands.offline:data", "Get, make or check a data set."),
@@ -46,6 +47,10 @@ class _LazyGroup(click.Group):
             return super().invoke(ctx)
         except BundleError as error:
             raise click.ClickException(str(error)) from error
+
+
+# Read when gRPC is loaded, which the commands do that need it.
+prefer_grpc_polling()
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

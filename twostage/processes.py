@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -14,6 +15,11 @@ from typing import Any
 
 STOP_GRACE_SECONDS = 15.0
 """How long a child may take to stop after SIGTERM before it is killed."""
+
+
+_PR_SET_PDEATHSIG = 1
+# Loaded before any fork: what runs between fork and exec should do as little as it can.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class ChildFailedError(Exception):
@@ -76,6 +82,8 @@ class ServiceProcess:
             text=True,
             errors="replace",
             start_new_session=True,
+            # Children must not outlive a parent that was killed and could not stop them. The function calls one thing.
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), name=f"{self.name}-output")
         self._reader.daemon = True
@@ -134,15 +142,24 @@ class ServiceProcess:
                     self._serving.set()
                     continue
                 self._last_lines = [*self._last_lines[-4:], text]
-                self._on_line(self.name, text)
+                try:
+                    self._on_line(self.name, text)
+                except Exception as error:  # noqa: BLE001 - a child whose output nobody reads stops when the pipe is full
+                    sys.stderr.write(f"{self.name}: a line could not be shown: {error}\n")
 
     def _join_reader(self) -> None:
         if self._reader:
             self._reader.join(timeout=1.0)
 
     def _last_words(self) -> str:
-        words = [line for line in self._last_lines if line.strip()]
-        return f": {words[-1]}" if words else ""
+        words = [line.strip() for line in self._last_lines if line.strip()]
+        return f": {' / '.join(words[-2:])}" if words else ""
+
+
+def _end_with_parent() -> None:
+    """Asks the kernel to send this process SIGTERM when its parent is gone; see prctl(2), PR_SET_PDEATHSIG."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def describe_exit(code: int) -> str:

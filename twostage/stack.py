@@ -13,6 +13,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from twostage.bundle.checksums import verify_files
+from twostage.bundle.errors import BundleError
 from twostage.bundle.histories import histories_folder
 from twostage.bundle.store import Store
 from twostage.processes import ChildFailedError, ServiceProcess, describe_exit
@@ -80,6 +82,9 @@ class Stack:
         on_line: Called with (name, line) for what the children print.
         say: Called with a line for a person, e.g. when a child died.
         restart: True starts a dead child again.
+
+    Raises:
+        BundleError: There is no generation to serve, or a model's file is not what it should be.
     """
 
     def __init__(
@@ -99,10 +104,15 @@ class Stack:
         self._say = say
         self._restart = restart
         self._stopping = False
-        self._run_folder = tempfile.TemporaryDirectory(prefix="twostage-")
+        self._run_folder: Path | None = None
         self._deaths: dict[str, int] = {}
         self._restart_at: dict[str, float] = {}
+        self._importing: ServiceProcess | None = None
+        # Pinned: a child that is started again must not find that CURRENT has moved on without the others.
         self.generation = store.current()
+        opened = store.open(self.generation)
+        verify_files(store.path, opened.manifest.model_files)
+        self._ranker = opened.manifest.ranker
         self.model_server = self._model_server()
         self.retrieval = self._python("retrieval_service", "retrieval")
         self.ranking = self._python("ranking_service", "ranking", "--model-server", f"127.0.0.1:{ports.model_server}")
@@ -132,9 +142,13 @@ class Stack:
         child = ServiceProcess(
             "users", [*command, "--users", str(self.users), "--histories", str(folder)], on_line=self._on_line
         )
+        self._importing = child
         child.start()
-        code = child.wait_stopped(timeout_seconds=3600)
-        if code:
+        while child.exit_code() is None:
+            time.sleep(0.02)
+        code = child.wait_stopped()
+        self._importing = None
+        if code and not self._stopping:
             raise ChildFailedError(f"the import of known people's histories failed with {describe_exit(code)}")
 
     def start(self, timeout_seconds: float = 60.0) -> dict[str, float]:
@@ -144,8 +158,11 @@ class Stack:
             Seconds from start to SERVING, by name.
 
         Raises:
-            ChildFailedError: One ended or did not serve in time.
+            ChildFailedError: A port is taken, or a server ended or did not serve in time.
         """
+        if self._stopping:
+            return {}
+        self._require_free_ports()
         for child in self.children:
             child.start()
         seconds: dict[str, float] = {}
@@ -161,6 +178,26 @@ class Stack:
                     child.check_running(deadline)
             time.sleep(0.02)
         return seconds
+
+    def _require_free_ports(self) -> None:
+        ports = self.ports
+        for name, port in {
+            "gateway": ports.gateway,
+            "retrieval": ports.retrieval,
+            "ranking": ports.ranking,
+            "model server": ports.model_server,
+            "gateway metrics": ports.gateway_metrics,
+            "retrieval metrics": ports.retrieval_metrics,
+            "ranking metrics": ports.ranking_metrics,
+        }.items():
+            if not port:
+                continue
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError as error:
+                    raise ChildFailedError(f"{name} port {port}: {error.strerror or error}") from error
 
     def watch(self) -> None:
         """Looks once after every child: reports the dead, and starts them again when their wait is over."""
@@ -189,11 +226,14 @@ class Stack:
         for child in reversed(self.children):
             child.terminate()
             child.wait_stopped()
-        self._run_folder.cleanup()
+        if self._run_folder:
+            shutil.rmtree(self._run_folder, ignore_errors=True)
 
     def abandon_start(self) -> None:
         """Makes a start that waits in another frame, e.g. under a signal handler, return."""
         self._stopping = True
+        if self._importing:
+            self._importing.terminate()
 
     def _python(self, module: str, name: str, *arguments: str) -> ServiceProcess:
         port = getattr(self.ports, name)
@@ -201,6 +241,7 @@ class Stack:
         return ServiceProcess.python(
             module,
             *("--store", str(self.store.path)),
+            *("--generation", str(self.generation)),
             *("--port", str(port)),
             *("--metrics-port", str(metrics_port)),
             *arguments,
@@ -209,9 +250,10 @@ class Stack:
         )
 
     def _model_server(self) -> ServiceProcess:
-        generations = self.store.generations()
-        held = generations[max(0, generations.index(self.generation) - 1) : generations.index(self.generation) + 1]
-        config = Path(self._run_folder.name) / "models.config"
+        earlier = [number for number in self.store.generations() if number < self.generation]
+        held = [*self._usable(earlier[-1:]), self.generation]
+        self._run_folder = Path(tempfile.mkdtemp(prefix="twostage-"))
+        config = self._run_folder / "models.config"
         config.write_text(model_config(self.store, held), encoding="utf-8")
         flags = [
             f"--port={self.ports.model_server}",
@@ -231,11 +273,22 @@ class Stack:
             return ServiceProcess("model server", [real, *flags, "--enable_profiler=false"], on_line=self._on_line)
         return ServiceProcess.python("model_server", *flags, name="model server", on_line=self._on_line)
 
+    def _usable(self, numbers: list[int]) -> list[int]:
+        """Those of earlier generations that can be read; one that cannot must not keep a good one from serving."""
+        usable = []
+        for number in numbers:
+            try:
+                self.store.open(number)
+            except BundleError as error:
+                self._say(f"generation {number} is left out: {error}")
+            else:
+                usable.append(number)
+        return usable
+
     def _model_available(self) -> bool:
-        ranker = self.store.open(self.generation).manifest.ranker
         try:
             with ModelServerClient(f"127.0.0.1:{self.ports.model_server}") as client:
-                status = client.model_status(ranker.model, self.generation, timeout_seconds=0.5)
+                status = client.model_status(self._ranker.model, self.generation, timeout_seconds=0.5)
         except ModelServerError:
             return False
         return status[self.generation].state is VersionState.AVAILABLE

@@ -14,6 +14,9 @@ from twostage.features.history import HISTORY_LENGTH
 MAX_EXCLUDED_ROWS = 20_000
 """As many rows as retrieval takes."""
 
+MAX_VALUE = (2 - 2**-23) * 2.0**127
+"""The largest size of an event's value: the stages are sent 32-bit floats."""
+
 
 class HistoryColumns(NamedTuple):
     """A history as parallel columns, oldest first; all but ``rows`` are empty when only the items are known.
@@ -111,6 +114,11 @@ def _event_columns(rows: Mapping[str, int], events: Sequence[TasteEvent]) -> His
     return HistoryColumns(
         rows=[rows[event.item_id] for event in known],
         actions=[event.action for event in known],
-        values=[math.nan if event.value is None else event.value for event in known],
+        values=[_sendable(event.value) for event in known],
         times_seconds=[event.time_seconds for event in known],
     )
+
+
+def _sendable(value: float | None) -> float:
+    """A stored value, NaN for none; one that would reach the stages as infinite, which they refuse, counts as none."""
+    return value if value is not None and -MAX_VALUE <= value <= MAX_VALUE else math.nan

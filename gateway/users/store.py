@@ -27,7 +27,7 @@ class NewEvent:
         user_id: Who.
         item_id: With what.
         action: A recorded action's name.
-        value: E.g. stars, finite; None where the action has none.
+        value: E.g. stars, a finite number that a 32-bit float holds; None where the action has none.
         time_seconds: Unix seconds.
         request_id: The answer that showed the item, empty when there was none.
     """

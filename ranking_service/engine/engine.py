@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import Any, Self
@@ -22,6 +22,7 @@ from twostage.bundle.errors import BundleCorrupt
 from twostage.bundle.generation import Generation
 from twostage.bundle.manifest import RankerEntry
 from twostage.errors import DeadlineSpent, InvalidField
+from twostage.features.context import Context
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class RankingEngine:
         self.rankers = rankers
         self._item_vectors = item_vectors
         self._schema = generation.manifest.action_schema
+        self._has_times = generation.manifest.source.has_times
         self._recorded = tuple(generation.manifest.recorded_actions)
         self._codes = {name: code for code, name in enumerate(self._recorded, start=1)}
         # Mapped now: the first request pays for no opening, and a damaged file is found before anybody asks.
@@ -158,7 +160,7 @@ class RankingEngine:
         retrieval_scores = query.retrieval_scores if kept is None else query.retrieval_scores[kept]
         asked = scored = perf_counter()
         if len(rows):
-            inputs = ranker.gatherer.gather(query.history, query.context, rows, retrieval_scores)
+            inputs = ranker.gatherer.gather(query.history, self._as_trained(query.context), rows, retrieval_scores)
             asked = perf_counter()
             left = timeout_seconds - (asked - start)
             if left <= 0:
@@ -210,6 +212,10 @@ class RankingEngine:
                 "describe": 1e3 * (perf_counter() - selected),
             },
         )
+
+    def _as_trained(self, context: Context) -> Context:
+        """The context without its time where the models never saw one; the ages in a history are 0 then as well."""
+        return context if self._has_times or not context.time_seconds else replace(context, time_seconds=0)
 
     def _check_rows(self, field: str, rows: NDArray[np.uint32]) -> None:
         if len(rows) and int(rows.max()) >= self.item_count:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,12 @@ def train(
     data_path: Path, store_path: Path, profile_name: str, seed: int, evaluation: bool, plot_path: Path | None
 ) -> None:
     """Prepare, train, index, evaluate and publish one generation."""
+    seconds: dict[str, float] = {}
+    started = time.monotonic()
+
+    def finish(stage: str) -> None:
+        seconds[stage] = time.monotonic() - started - sum(seconds.values())
+
     try:
         dataset = read_dataset(data_path)
     except DataError as error:
@@ -44,6 +52,7 @@ def train(
     from training.train import train as train_models  # noqa: PLC0415
     from twostage.bundle.store import Store  # noqa: PLC0415
 
+    finish("reading")
     report = TerminalReport()
     for note in dataset.notes:
         report.note(note)
@@ -53,15 +62,29 @@ def train(
 
     def measure(stages: Stages) -> dict[str, object]:
         report.stage("evaluation")
+        evaluation_started = time.monotonic()
         measured.append(evaluate_generation(dataset, models.split, stages, plan, report))
+        seconds["evaluation"] = time.monotonic() - evaluation_started
         return measured[0].as_manifest()
 
     try:
         models = train_models(dataset, PROFILES[profile_name], seed, report)
+        seconds |= models.seconds
         publish(models, Store(store_path), measure=measure if evaluation else None, report=report)
+        finish("export")
+        if measured:
+            # Stages in the order in which they ran; the evaluation did within the export.
+            seconds["evaluation"] = seconds.pop("evaluation")
     except (TrainingError, BundleError) as error:
         raise click.ClickException(str(error)) from error
     if measured:
         from training.commands.evaluate import show  # noqa: PLC0415
 
         show(measured[0], make_console(), plot_path)
+    click.echo(describe_seconds(seconds), err=True)
+
+
+def describe_seconds(seconds: Mapping[str, float]) -> str:
+    """One line: how long everything took, and each stage of it."""
+    stages = ", ".join(f"{stage} {taken:.0f} s" for stage, taken in seconds.items())
+    return f"took {sum(seconds.values()):.0f} s: {stages}"

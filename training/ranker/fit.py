@@ -12,19 +12,19 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from training.config import RankerConfig, RankerTraining
-from training.evaluation.metrics import ndcg
 from training.progress import Report
 from training.ranker.calibration import fit_calibration
 from training.ranker.candidates import Requests
 from training.ranker.examples import Examples, SampledLists, sample_lists
+from training.ranker.first_guess import choose_first_guess
 from training.ranker.item_inputs import ItemInputs, as_if_new, taste_actions
 from training.ranker.model import RankerModel, UserBatch, build_ranker
+from training.ranker.probe import PROBE_K, mean_score, probe_order
 from training.ranker.scorer import RankerScorer, user_arrays
 from twostage.features.actions import ActionSchema
 
 _PROBE_COUNT = 1500
 _PROBE_SHARE = 0.1
-_PROBE_K = 10
 _PRETENDED_COUNT = 5000
 _PRETENDED_SHARE = 0.5
 
@@ -38,12 +38,30 @@ class TrainedRanker:
         best_score: Its mean NDCG@10 over taste actions on people it did not train on; NaN when there were none.
         retrieval_score: The same measure of the retrieval order.
         epoch_count: Epochs trained.
+        best_epoch: The epoch that was kept; 0 when that is the untrained first guess.
+        probe_count: How many people the measures are of; the fewer, the more they owe to chance.
     """
 
     model: RankerModel
     best_score: float
     retrieval_score: float
     epoch_count: int
+    best_epoch: int
+    probe_count: int
+
+    def notes(self) -> list[str]:
+        """What was kept, and a warning when no ranker would have done better; a line each."""
+        if math.isnan(self.best_score):
+            return [f"kept epoch {self.best_epoch}, the last: too few people to measure any on"]
+        lines = [f"kept epoch {self.best_epoch}"]
+        if self.best_epoch == 0:
+            lines = ["kept epoch 0: training did not improve on the first guess, which is published as it is"]
+        if self.best_score < self.retrieval_score:
+            lines.append(
+                f"warning: on {self.probe_count:,} people the ranker orders candidates worse than retrieval does: "
+                f"NDCG@{PROBE_K} {self.best_score:.4f} against {self.retrieval_score:.4f}"
+            )
+        return lines
 
 
 class _RankerStep:
@@ -175,13 +193,16 @@ def fit_ranker(
     per_epoch = len(learners) // batch_size
     step = _RankerStep(model, items, config, per_epoch * config.max_epoch_count, rng)
     taste = [actions.names.index(name) for name in taste_actions(actions)] or list(range(len(actions.names)))
-    retrieval_score = _probe(examples, probe, None, taste)
+    retrieval_scores = probe_order(examples, probe, None, taste)
+    scorer = RankerScorer(model, items)
+    first_guess = choose_first_guess(model, scorer, examples, learners)
     # The first guess as probabilities, or the first steps would go into pushing every score down.
-    fit_calibration(model, RankerScorer(model, items), examples, learners)
+    fit_calibration(model, scorer, examples, learners)
     model.absorb_calibration()
-    guess = _probe(examples, probe, RankerScorer(model, items), taste)
-    report.note(f"NDCG@{_PROBE_K}: retrieval order {_show(retrieval_score)}, before training {_show(guess)}")
-    started, best, best_epoch, weights = time.monotonic(), float(np.mean(guess)), 0, model.get_weights()
+    guess = _probe(examples, probe, scorer, taste)
+    report.note("first guess: " + "; ".join(f"{name} by {chosen}" for name, chosen in first_guess.items()))
+    report.note(f"NDCG@{PROBE_K}: retrieval order {_show(retrieval_scores)}, before training {_show(guess)}")
+    started, best, best_epoch, weights = time.monotonic(), mean_score(guess), 0, model.get_weights()
     epoch = 0
     for epoch in range(1, config.max_epoch_count + 1):
         order = rng.permutation(learners)
@@ -193,46 +214,29 @@ def fit_ranker(
             )
         scores = _probe(examples, probe, RankerScorer(model, items), taste)
         report.note(
-            f"epoch {epoch}: loss {np.mean(losses):.3f}, NDCG@{_PROBE_K} {_show(scores)}, "
+            f"epoch {epoch}: loss {np.mean(losses):.3f}, NDCG@{PROBE_K} {_show(scores)}, "
             f"{time.monotonic() - started:.0f} s"
         )
-        score = float(np.mean(scores))
+        score = mean_score(scores)
         if math.isnan(score) or score > best:
             best, best_epoch, weights = score, epoch, model.get_weights()
         elif epoch - best_epoch >= config.patience:
             break
     model.set_weights(weights)
     fit_calibration(model, RankerScorer(model, items), examples, probe if len(probe) else people)
-    return TrainedRanker(model, best, float(np.mean(retrieval_score)), epoch)
+    trained = TrainedRanker(model, best, mean_score(retrieval_scores), epoch, epoch, len(probe))
+    for line in trained.notes():
+        report.note(line)
+    return trained
 
 
 def _show(scores: list[float]) -> str:
     return " ".join(f"{score:.4f}" for score in scores)
 
 
-def _probe(
-    examples: Examples, people: NDArray[np.int64], scorer: RankerScorer | None, columns: list[int]
-) -> list[float]:
-    """NDCG@10 of each action's score, over people who did that action next; by retrieval order without a scorer."""
-    rows = examples.candidates.rows[people]
-    logits = (
-        None
-        if scorer is None or not len(people)
-        else scorer.logits(examples.requests, people, rows, examples.candidates.scores[people])
-    )
-    means = []
-    for column in columns:
-        hits, counts = [], []
-        for position, person in enumerate(people):
-            part = slice(int(examples.next_offsets[person]), int(examples.next_offsets[person + 1]))
-            relevant = examples.next_rows[part][examples.next_labels[part, column]]
-            if len(relevant) == 0:
-                continue
-            order = rows[position]
-            if logits is not None:
-                order = order[np.argsort(np.where(order < 0, np.inf, -logits[position, :, column]), kind="stable")]
-            hits.append(np.isin(order[:_PROBE_K], relevant))
-            counts.append(len(relevant))
-        found = np.array(hits, np.bool_).reshape(len(hits), -1)
-        means.append(float(ndcg(found, np.array(counts), _PROBE_K).mean()) if hits else float("nan"))
-    return means
+def _probe(examples: Examples, people: NDArray[np.int64], scorer: RankerScorer, columns: list[int]) -> list[float]:
+    """NDCG@10 of each action's score; see probe_order."""
+    if not len(people):
+        return probe_order(examples, people, None, columns)
+    rows, scores = examples.candidates.rows[people], examples.candidates.scores[people]
+    return probe_order(examples, people, scorer.logits(examples.requests, people, rows, scores), columns)

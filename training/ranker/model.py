@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,6 +146,12 @@ class RankerModel(keras.Model):
             for start in range(0, len(vectors), chunk)
         ]
         return np.concatenate([np.concatenate(encoded), factors.reshape(len(vectors), -1)], axis=1)
+
+    def set_first_guess(self, nearness: Sequence[float], retrieval: Sequence[float]) -> None:
+        """Multiplies, by action, the nearness that logits start from, and weighs the retrieval score; untrained."""
+        kernel = self.match_logits.kernel.numpy() * np.asarray(nearness, np.float32)
+        kernel[-1] = retrieval
+        self.match_logits.kernel.assign(kernel)
 
     def absorb_calibration(self) -> None:
         """Moves scale and shift into the head, which must still be as it was made, and resets them."""

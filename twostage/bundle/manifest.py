@@ -90,12 +90,16 @@ class RankerEntry(_Part):
 
 
 class SourceEntry(_Part):
-    """What a generation was trained on."""
+    """What a generation was trained on.
+
+    ``has_times`` is false when nobody knows when the interactions happened: the models then saw no time at all.
+    """
 
     name: str
     fingerprint: str
     user_count: int = 0
     interaction_count: int = 0
+    has_times: bool = True
 
 
 class Manifest(_Part):

@@ -42,7 +42,7 @@ class Store:
 
         Raises:
             StoreMissing: There is no store, or nothing was published.
-            BundleCorrupt: CURRENT is not a number.
+            BundleCorrupt: CURRENT is not a number, or the generation has no manifest.
             GenerationMissing: CURRENT names a generation that is not there.
         """
         pointer = self.path / "CURRENT"
@@ -54,11 +54,16 @@ class Store:
             raise StoreMissing(f"{self.path}: the store is empty, nothing was published to it yet") from None
         except UnicodeDecodeError:
             text = "bytes that are no ASCII"
+        except OSError as error:
+            raise BundleCorrupt(pointer, "a file with a generation's number", str(error)) from error
         if not text.isdecimal():
             raise BundleCorrupt(pointer, "a generation's number", repr(text[:40]))
         number = int(text)
-        if not (self.generations_path / text).is_dir():
+        folder = self.generations_path / str(number)
+        if not folder.is_dir():
             raise GenerationMissing(number, self.generations())
+        if not (folder / MANIFEST_NAME).is_file():
+            raise BundleCorrupt(folder / MANIFEST_NAME, "a manifest", "no file (half-written?)")
         return number
 
     def set_current(self, generation: int) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,14 +46,12 @@ class GenerationWriter:
         """Reserves the next number."""
         folder = self.store.generations_path
         folder.mkdir(parents=True, exist_ok=True)
-        self._remove_abandoned()
-        while self._lock is None:
+        # Reserving and tidying exclude each other, or one writer could take another's new folder for an abandoned one.
+        with _locked(folder / ".reserving"):
+            self._remove_abandoned()
             self.generation = self._highest() + 1
             self._aside = folder / f"{_PREFIX}{self.generation}"
-            try:
-                self._aside.mkdir()
-            except FileExistsError:  # another writer took the number just now
-                continue
+            self._aside.mkdir()
             lock = os.open(self._aside / ".lock", os.O_CREAT | os.O_RDWR)
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._lock = lock
@@ -163,6 +162,16 @@ class GenerationWriter:
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -9,6 +9,7 @@ from types import FrameType
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from twostage.bundle.store import Store
 from twostage.commands.generations import store_option
@@ -17,6 +18,7 @@ from twostage.stack import Ports, Stack
 from twostage.terminal import make_console
 
 _PORTS = Ports()
+_PORT = click.IntRange(1, 65535)
 
 
 @click.command()
@@ -26,13 +28,19 @@ _PORTS = Ports()
     type=click.Path(path_type=Path, dir_okay=False),
     help="The user store's SQLite file.  [default: users.sqlite in the store]",
 )
-@click.option("--gateway-port", default=_PORTS.gateway, show_default=True)
-@click.option("--retrieval-port", default=_PORTS.retrieval, show_default=True)
-@click.option("--ranking-port", default=_PORTS.ranking, show_default=True)
-@click.option("--model-server-port", default=_PORTS.model_server, show_default=True)
+@click.option("--gateway-port", type=_PORT, default=_PORTS.gateway, show_default=True)
+@click.option("--retrieval-port", type=_PORT, default=_PORTS.retrieval, show_default=True)
+@click.option("--ranking-port", type=_PORT, default=_PORTS.ranking, show_default=True)
+@click.option("--model-server-port", type=_PORT, default=_PORTS.model_server, show_default=True)
 @click.option("--metrics/--no-metrics", default=True, show_default=True, help="Serve /metrics on 9100, 9101 and 9102.")
 @click.option("--restart/--no-restart", default=True, show_default=True, help="Start a server again when it dies.")
-@click.option("--wait-seconds", default=60.0, show_default=True, help="How long the servers may take to serve.")
+@click.option(
+    "--wait-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="How long the servers may take to serve.",
+)
 def up(
     store_path: Path,
     users: Path | None,
@@ -51,8 +59,9 @@ def up(
         Store(store_path),
         ports=Ports(gateway_port, retrieval_port, ranking_port, model_server_port, *metrics_ports),
         users=users or store_path / "users.sqlite",
-        on_line=lambda name, line: console.print(f"[dim]{name:>12}[/dim] {line}", markup=True, soft_wrap=True),
-        say=lambda line: console.print(f"[bold]{line}[/bold]", soft_wrap=True),
+        # Children print what callers send, so nothing of it may be read as markup.
+        on_line=lambda name, line: console.print(Text.assemble((f"{name:>12}", "dim"), " ", line), soft_wrap=True),
+        say=lambda line: console.print(Text(line, "bold"), soft_wrap=True),
         restart=restart,
     )
     stopped = threading.Event()

@@ -1,4 +1,4 @@
-"""The command-line flags that every service has.
+"""The command-line flags that every service has, and the step from them to its server.
 
 Apart from twostage.rpc.launch because it must load nothing: some services set what libraries read from the
 environment between reading their flags and importing those libraries.
@@ -7,7 +7,9 @@ environment between reading their flags and importing those libraries.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
+from importlib import import_module
 
 Flags = Mapping[str, tuple[str, str]]
 """Name to the value's name and what it means."""
@@ -35,7 +37,8 @@ def service_parser(
     )
     flags: Flags = {
         "config": ("FILE", "a YAML file with settings"),
-        "store": ("DIR", "the store of generations; its current one is served"),
+        "store": ("DIR", "the store of generations"),
+        "generation": ("N", "which generation is served; the store's current one"),
         **own,
         "host": ("HOST", "the address to listen on; 127.0.0.1"),
         "port": ("PORT", f"the gRPC port, 0 for any free one; {port}"),
@@ -46,3 +49,34 @@ def service_parser(
     for name, (metavar, text) in flags.items():
         parser.add_argument(f"--{name}", metavar=metavar, help=text)
     return parser
+
+
+_OWN_PACKAGES = ("twostage", "gateway", "retrieval_service", "ranking_service")
+
+
+def run_server(module: str, flags: Mapping[str, object]) -> int:
+    """Imports ``<module>.server``, whose libraries may not be installed, and runs it.
+
+    Args:
+        module: What is run, e.g. ``ranking_service``; its libraries are the extra ``ranking``.
+        flags: What the command line gave, by field name.
+
+    Returns:
+        The exit code, as twostage.rpc.launch documents it; 1 when a library is missing, which one line on standard
+        error names.
+
+    Raises:
+        ImportError: A module of our own is missing: a defect, not an installation without an extra.
+    """
+    try:
+        server = import_module(f"{module}.server")
+    except ImportError as error:
+        library = (error.name or "").partition(".")[0]
+        if library in _OWN_PACKAGES:
+            raise
+        extra = module.removesuffix("_service")
+        reason = " ".join(str(error).split())
+        sys.stderr.write(f"{extra}: error: {reason}; install the extra `{extra}`: pip install 'twostage[{extra}]'\n")
+        return 1
+    exit_code: int = server.run(flags)
+    return exit_code

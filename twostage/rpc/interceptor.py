@@ -111,7 +111,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
                 request_event.end(token)
             if self._log.wants(code, seconds):
                 shown = None if aborted else error
-                self._log.write(Outcome(name, code, seconds, facts, shown, _request_id(context)))
+                self._write(Outcome(name, code, seconds, facts, shown, _request_id(context)))
             if error is None:
                 return response
             if not aborted:
@@ -119,6 +119,13 @@ class ServerInterceptor(grpc.ServerInterceptor):
             raise error
 
         return call
+
+    def _write(self, outcome: Outcome) -> None:
+        """Logs a request; a log that cannot be written, e.g. a closed standard error, changes nobody's answer."""
+        try:
+            self._log.write(outcome)
+        except Exception:  # noqa: BLE001 - there is nowhere to say it but the metrics
+            self._metrics.log_failures.inc()
 
 
 def _is_abort(error: Exception, context: Any) -> bool:

@@ -54,8 +54,9 @@ class ServerMetrics:
     """The metrics that every server has.
 
     ``twostage_requests_total{method, code}``, ``twostage_request_seconds{method}``,
-    ``twostage_requests_in_flight``, ``twostage_generation{state}``, ``twostage_ready``,
-    ``twostage_build_info{service, version, python, grpc}``. A method reads ``twostage.v1.RankingService/Rank``.
+    ``twostage_requests_in_flight``, ``twostage_log_failures_total``, ``twostage_generation{state}``,
+    ``twostage_ready``, ``twostage_build_info{service, version, python, grpc}``. A method reads
+    ``twostage.v1.RankingService/Rank``.
 
     Args:
         registry: Where they are registered; one server to a registry.
@@ -73,6 +74,9 @@ class ServerMetrics:
             buckets=_SECONDS_BUCKETS,
         )
         self.in_flight = Gauge("twostage_requests_in_flight", "Requests being worked on.", registry=registry)
+        self.log_failures = Counter(
+            "twostage_log_failures_total", "Requests whose log event could not be written.", registry=registry
+        )
         self._generation = Gauge(
             "twostage_generation",
             "Generations of the bundle, by state: active, previous.",

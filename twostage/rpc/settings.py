@@ -31,6 +31,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+GenerationNumber = Annotated[int, Field(ge=1)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gateway.events import EventReader, write_record_response
@@ -40,7 +41,10 @@ def test_a_good_event_is_taken_and_happens_now_unless_it_says_when(reader: Event
         ({"item_id": "nix"}, "item_id: expected an item of generation 1, received 'nix'"),
         ({"item_id": "x" * 257}, "item_id: expected 1 to 256 bytes"),
         ({"action": "sold"}, "action: expected one of rated, to_read, liked, received 'sold'"),
-        ({"value": float("inf")}, "value: expected a finite number, received inf"),
+        ({"value": float("inf")}, "value: expected a finite number that a 32-bit float holds, received inf"),
+        ({"value": float("nan")}, "value: expected a finite number that a 32-bit float holds, received nan"),
+        ({"value": 1e39}, "value: expected a finite number that a 32-bit float holds, received 1e+39"),
+        ({"value": -3.5e38}, "value: expected a finite number that a 32-bit float holds, received -3.5e+38"),
         ({"request_id": "x" * 129}, "request_id: expected 0 to 128 bytes"),
     ],
 )
@@ -64,3 +68,10 @@ def test_a_time_before_1970_is_rejected(reader: EventReader) -> None:
 def test_no_events_and_too_many_are_refused(reader: EventReader, count: int) -> None:
     with pytest.raises(InvalidField, match=f"events: expected 1 to 1000 entries, received {count}$"):
         reader.read([event()] * count, lambda: 0.0)
+
+
+def test_the_largest_32_bit_floats_are_taken(reader: EventReader) -> None:
+    largest = float(np.finfo(np.float32).max)
+    events, rejections = reader.read([event(value=largest), event(value=-largest)], lambda: 0.0)
+    assert not rejections
+    assert [e.value for e in events] == [largest, -largest]

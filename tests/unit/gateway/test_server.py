@@ -12,7 +12,7 @@ from gateway.server import build
 from gateway.settings import GatewaySettings
 from gateway.users.store import UserStoreUnavailable
 from tests.unit.gateway.catalogue import publish_items
-from twostage.bundle.errors import BundleCorrupt, BundleError, StoreMissing
+from twostage.bundle.errors import BundleCorrupt, BundleError, GenerationMissing, StoreMissing
 from twostage.client import Client, GatewayUnavailable, new_event
 from twostage.rpc.settings import load_settings
 from twostage.v1 import gateway_pb2
@@ -40,6 +40,7 @@ def prepare(folder: Path, **changed: object) -> None:
         (["--candidate-count", "0"], "--candidate-count: expected greater than or equal to 1, received '0'"),
         (["--candidate-count", "2001"], "--candidate-count: expected less than or equal to 2000"),
         (["--ranking", "nowhere"], "--ranking: expected target: expected host:port"),
+        (["--generation", "0"], "--generation: expected greater than or equal to 1, received '0'"),
         (["--port", "http"], "--port: expected a valid integer"),
         (["--default-deadline-ms", "-1"], "--default-deadline-ms: expected greater than 0"),
     ],
@@ -142,3 +143,18 @@ def test_events_that_cannot_be_stored_are_told_and_answers_go_on(tmp_path: Path)
         response = client.recommend("ann", count=3)
         assert len(response.recommendations) == 3
         assert "user store unavailable: answered as for an unknown person" in response.rung_reason
+
+
+def test_a_pinned_generation_is_answered_from_though_a_newer_one_is_current(tmp_path: Path) -> None:
+    publish_items(tmp_path / "store", popularity=[1.0] * 3)
+    publish_items(tmp_path / "store", popularity=[1.0] * 4)
+    for flags, number in (({}, 2.0), ({"generation": "1"}, 1.0)):
+        registry = CollectorRegistry()
+        server, load = build(settings(tmp_path, **flags), registry=registry)
+        try:
+            load()
+        finally:
+            server.stop(0)
+        assert registry.get_sample_value("twostage_generation", {"state": "active"}) == number
+    with pytest.raises(GenerationMissing):
+        prepare(tmp_path, generation="3")

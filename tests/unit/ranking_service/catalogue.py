@@ -45,7 +45,11 @@ def genres(row: int) -> list[str]:
 
 
 def publish(
-    path: Path, *, rankers: Mapping[str, RankerEntry] | None = None, blend: Mapping[str, float] = BLEND
+    path: Path,
+    *,
+    rankers: Mapping[str, RankerEntry] | None = None,
+    blend: Mapping[str, float] = BLEND,
+    has_times: bool = True,
 ) -> Store:
     """Publishes one generation to the store at ``path``."""
     store = Store(path)
@@ -77,7 +81,7 @@ def publish(
                 "default_tower": "main",
                 "rankers": dict(rankers or {"main": ranker_entry(blend=blend)}),
                 "default_ranker": "main",
-                "source": SourceEntry(name="tiny", fingerprint="none"),
+                "source": SourceEntry(name="tiny", fingerprint="none", has_times=has_times),
             }
         )
     return store

@@ -8,7 +8,7 @@ from ranking_service.engine.engine import RankingEngine
 from ranking_service.engine.errors import ModelAnswerInvalid
 from ranking_service.server import open_verified, warm_up
 from tests.unit.ranking_service.catalogue import FixedScorer, RetrievalScorer, publish
-from twostage.bundle.errors import BundleCorrupt
+from twostage.bundle.errors import BundleCorrupt, GenerationMissing
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,12 @@ def test_warming_up_ranks_one_and_many_popular_items(engine: RankingEngine) -> N
 def test_a_model_that_cannot_rank_fails_the_warm_up(engine: RankingEngine) -> None:
     with pytest.raises(ModelAnswerInvalid):
         warm_up(engine, FixedScorer(engine.generation.popularity))
+
+
+def test_a_pinned_generation_opens_though_a_newer_one_is_current(store_path: Path) -> None:
+    publish(store_path)
+    store = publish(store_path)
+    assert open_verified(store).number == 2
+    assert open_verified(store, 1).number == 1
+    with pytest.raises(GenerationMissing):
+        open_verified(store, 3)

@@ -23,6 +23,8 @@ def test_the_environment_is_read_under_the_services_prefix(monkeypatch: pytest.M
     [
         ({}, "TWOSTAGE_RANKING_STORE: expected a value, received none"),
         ({"store": "s", "port": "70000"}, "--port: expected .*65535, received '70000'"),
+        ({"store": "s", "generation": "0"}, "--generation: expected greater than or equal to 1, received '0'"),
+        ({"store": "s", "generation": "last"}, "--generation: expected .*integer.*, received 'last'"),
         ({"store": "s", "model_server": ""}, "--model-server: expected"),
         ({"store": "s", "model_server_wait_seconds": "soon"}, "--model-server-wait-seconds: expected .*number"),
     ],
@@ -30,3 +32,10 @@ def test_the_environment_is_read_under_the_services_prefix(monkeypatch: pytest.M
 def test_a_wrong_setting_is_named(flags: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_settings(RankingSettings, flags)
+
+
+def test_a_generation_may_be_pinned_and_none_is_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(RankingSettings, {"store": "s"}).generation is None
+    monkeypatch.setenv("TWOSTAGE_RANKING_GENERATION", "7")
+    assert load_settings(RankingSettings, {"store": "s"}).generation == 7
+    assert load_settings(RankingSettings, {"store": "s", "generation": "6"}).generation == 6

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import CapturingLogger
 
+from retrieval_service.server import load
 from retrieval_service.settings import RetrievalSettings
+from tests.bundles import make_store
 from twostage.rpc.settings import SettingsError, load_settings
 
 
@@ -26,3 +30,22 @@ def test_defaults_are_those_of_the_contract() -> None:
 def test_a_store_is_needed() -> None:
     with pytest.raises(SettingsError, match="TWOSTAGE_RETRIEVAL_STORE: expected a value"):
         load_settings(RetrievalSettings)
+
+
+def test_a_generation_may_be_pinned_in_the_file_and_none_is_by_default(tmp_path: Path) -> None:
+    assert load_settings(RetrievalSettings, {"store": "here"}).generation is None
+    file = tmp_path / "retrieval.yaml"
+    file.write_text("store: here\ngeneration: 3\n")
+    assert load_settings(RetrievalSettings, {"config": str(file)}).generation == 3
+    with pytest.raises(SettingsError, match="--generation: expected greater than or equal to 1, received '-1'"):
+        load_settings(RetrievalSettings, {"store": "here", "generation": "-1"})
+
+
+def test_a_pinned_generation_is_loaded_though_a_newer_one_is_current(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", item_count=40)
+    make_store(tmp_path / "store", item_count=50)
+    logger: Any = CapturingLogger()
+    flags = {"store": tmp_path / "store"}
+    assert load(load_settings(RetrievalSettings, flags), logger).generation.number == 2
+    pinned = load(load_settings(RetrievalSettings, {**flags, "generation": "1"}), logger)
+    assert (pinned.generation.number, pinned.generation.item_count) == (1, 40)

@@ -136,6 +136,15 @@ def test_the_published_encoding_encodes_as_training_did(models: TrainedModels, p
     assert ItemEncoder.from_json(document) == models.towers.encoder
 
 
+def test_the_manifest_says_which_epoch_was_kept_and_whether_times_are_known(
+    models: TrainedModels, published: Generation
+) -> None:
+    training = published.manifest.training
+    assert training["ranker_best_epoch"] == models.ranker.best_epoch
+    assert 0 <= training["ranker_best_epoch"] <= training["ranker_epoch_count"] == 1
+    assert not published.manifest.source.has_times
+
+
 def test_nothing_is_published_when_the_graph_scores_otherwise(
     models: TrainedModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

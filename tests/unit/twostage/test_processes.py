@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -67,3 +69,35 @@ def test_a_child_that_ignores_the_request_to_stop_is_killed() -> None:
 def test_an_exit_is_described_in_words() -> None:
     assert describe_exit(3) == "exit code 3"
     assert describe_exit(-9) == "signal SIGKILL"
+
+
+def test_a_line_that_cannot_be_shown_does_not_stop_the_reading(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(name: str, line: str) -> None:
+        raise ValueError(f"{name} {line}")
+
+    process = ServiceProcess("server", [sys.executable, "-c", f"print('odd'); {ANNOUNCE}"], on_line=refuse)
+    process.start()
+    wait_serving(process)
+    process.wait_stopped()
+    assert "server: a line could not be shown" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux's kernel tells children that their parent is gone")
+def test_a_child_ends_when_its_parent_is_killed() -> None:
+    script = """
+import sys, time
+from twostage.processes import ServiceProcess
+child = ServiceProcess("s", [sys.executable, "-c", "import time; time.sleep(60)"], on_line=print)
+child.start()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    with parent, parent.stdout:
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

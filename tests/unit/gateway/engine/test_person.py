@@ -9,6 +9,8 @@ from gateway.engine.person import MAX_EXCLUDED_ROWS, NOBODY, StoredUser, describ
 from gateway.engine.row_cache import RowCache
 from gateway.engine.taste import TasteEvent
 from tests.unit.gateway.catalogue import publish_items
+from twostage.messages.bounds import checked_numbers
+from twostage.v1 import common_pb2
 
 STORED = StoredUser(
     taste=[
@@ -84,3 +86,13 @@ def test_when_too_much_is_excluded_the_oldest_seen_items_are_let_go(tmp_path: Pa
     assert len(excluded) == MAX_EXCLUDED_ROWS
     assert excluded[:3] == [count - 2, count - 3, count - 1]
     assert excluded[3:] == list(range(MAX_EXCLUDED_ROWS - 3))
+
+
+@pytest.mark.parametrize("value", [1e39, -1e39, math.inf, 3.4028236e38])
+def test_a_stored_value_that_no_32_bit_float_holds_counts_as_none(ids: RowCache, value: float) -> None:
+    stored = StoredUser(taste=[TasteEvent("i3", "rated", value, 70), TasteEvent("i1", "rated", 4.0, 90)])
+    values = describe_person(ids, stored).history.values
+    assert math.isnan(values[0])
+    assert values[1] == 4.0
+    # What the stages are sent is what they take.
+    checked_numbers("history.values", common_pb2.History(values=values).values, nan_is_none=True)

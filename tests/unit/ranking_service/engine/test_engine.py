@@ -173,3 +173,23 @@ def test_a_blend_of_an_unknown_action_in_the_manifest_is_refused(store_path: Pat
     generation = publish(store_path, blend={"bought": 1.0}).open()
     with pytest.raises(BundleCorrupt, match="bought"):
         RankingEngine.open(generation)
+
+
+@pytest.mark.parametrize("has_times", [True, False])
+def test_models_that_saw_no_times_are_shown_none(store_path: Path, has_times: bool) -> None:
+    engine = RankingEngine.open(publish(store_path, has_times=has_times).open())
+    history = replace(History.of_rows(np.array([1, 2])), times=np.array([86_400, 0], np.int64))
+    scorer = RetrievalScorer()
+    # Three in the morning, four days after 1970 began.
+    now = 4 * 86_400 + 3 * 3_600
+    engine.rank(replace(_QUERY, history=history, context=Context(time_seconds=now)), scorer, 1.0)
+    inputs = scorer.calls[0][2]
+    context, ages = inputs["context"][0], inputs["history_ages_days"][0]
+    assert context[5] == pytest.approx(np.log(3) / np.log(51))
+    if has_times:
+        assert context[0] == 1.0
+        assert context[1:3] == pytest.approx([np.sqrt(0.5), np.sqrt(0.5)])
+        assert ages[0] == pytest.approx(3.125)
+    else:
+        assert not context[:5].any()
+        assert not ages.any()

@@ -70,6 +70,10 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
+def folders_of(store: Store) -> list[str]:
+    return sorted(path.name for path in store.generations_path.iterdir() if path.is_dir())
+
+
 def test_a_published_generation_reads_back(store: Store) -> None:
     generation = store.open(verify=("items/",))
     assert generation.number == store.current() == 1
@@ -100,7 +104,7 @@ def test_an_error_before_publishing_leaves_no_trace(store: Store) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         fail()
-    assert sorted(path.name for path in store.generations_path.iterdir()) == ["1"]
+    assert folders_of(store) == ["1"]
     assert store.current() == 1
 
 
@@ -125,7 +129,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(store: Store) -> None:
         process.wait()
     assert store.generations() == [1]
     publish(store)
-    assert sorted(path.name for path in store.generations_path.iterdir()) == ["1", "2"]
+    assert folders_of(store) == ["1", "2"]
 
 
 def test_a_store_that_is_missing_or_empty_says_so(tmp_path: Path) -> None:
@@ -138,6 +142,13 @@ def test_a_store_that_is_missing_or_empty_says_so(tmp_path: Path) -> None:
 def test_a_pointer_that_is_no_number_says_so(store: Store) -> None:
     (store.path / "CURRENT").write_text("latest\n")
     with pytest.raises(BundleCorrupt, match=r"CURRENT: expected a generation's number, found 'latest'"):
+        store.open()
+
+
+def test_a_pointer_that_is_no_file_says_so(store: Store) -> None:
+    (store.path / "CURRENT").unlink()
+    (store.path / "CURRENT").mkdir()
+    with pytest.raises(BundleCorrupt, match=r"CURRENT: expected a file"):
         store.open()
 
 
@@ -159,7 +170,9 @@ def test_a_half_written_generation_is_no_generation(store: Store) -> None:
     (store.generations_path / "1" / "manifest.json").unlink()
     assert store.generations() == []
     with pytest.raises(BundleCorrupt, match="half-written"):
-        store.open()
+        store.current()
+    with pytest.raises(BundleCorrupt, match="half-written"):
+        store.open(1)
 
 
 def files_of(store: Store) -> list[Path]:

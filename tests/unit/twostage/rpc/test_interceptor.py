@@ -11,6 +11,7 @@ from structlog.testing import CapturingLogger
 
 from tests.unit.twostage.rpc.echo import ERRORS, call_of, connected, echo_server, failed, say_stub, status_stub
 from twostage.rpc import request_event
+from twostage.rpc.errors import status_code
 from twostage.rpc.request_log import Outcome, RequestLog, RequestLogging
 from twostage.rpc.server import ServiceServer
 
@@ -145,6 +146,30 @@ def test_while_loading_only_the_status_is_answered() -> None:
             assert status_stub(channel)(StringValue(), timeout=5).value == "here"
     finally:
         server.stop(0)
+
+
+class _BrokenLogger:
+    """What structlog's logger does when standard error is closed."""
+
+    def info(self, *_: object, **__: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    warning = error = info
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_a_log_that_cannot_be_written_does_not_change_a_refusal(name: str) -> None:
+    broken: Any = _BrokenLogger()
+    with echo_server(broken) as server, connected(server.address) as channel:
+        error = call_of(failed(lambda: say_stub(channel)(StringValue(value=name), timeout=5)))
+        assert error.code() is status_code(ERRORS[name]())
+        assert server.metrics.registry.get_sample_value("twostage_log_failures_total") == 1
+
+
+def test_a_log_that_cannot_be_written_does_not_change_an_answer() -> None:
+    broken: Any = _BrokenLogger()
+    with echo_server(broken, log_requests="all") as server, connected(server.address) as channel:
+        assert say_stub(channel)(StringValue(value="hello"), timeout=5).value == "hello"
 
 
 def test_facts_attached_outside_a_request_go_nowhere() -> None:
