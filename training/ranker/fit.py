@@ -224,7 +224,7 @@ def fit_ranker(
             break
     model.set_weights(weights)
     fit_calibration(model, RankerScorer(model, items), examples, probe if len(probe) else people)
-    trained = TrainedRanker(model, best, mean_score(retrieval_scores), epoch, epoch, len(probe))
+    trained = TrainedRanker(model, best, mean_score(retrieval_scores), epoch, best_epoch, len(probe))
     for line in trained.notes():
         report.note(line)
     return trained

@@ -80,3 +80,13 @@ def test_a_port_in_use_is_named_before_anything_starts(tmp_path: Path) -> None:
         with pytest.raises(ChildFailedError, match=rf"ranking port {stack.ports.ranking}: Address already in use"):
             stack.start()
         assert stack.gateway.pid == 0
+
+
+def test_every_child_is_pinned_to_the_generation_that_was_current(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    with stack_of(store, []) as stack:
+        make_store(tmp_path)
+        assert store.current() == 2
+        for child in (stack.retrieval, stack.ranking, stack.gateway):
+            position = child.command.index("--generation")
+            assert child.command[position + 1] == "1"
