@@ -126,7 +126,8 @@ class RankerTraining:
         positive_count: Positives per example at most.
         user_count: People per epoch at most.
         batch_size: People per step.
-        max_epoch_count: Epochs at most.
+        max_epoch_count: Epochs at most, unless they make fewer steps than ``least_step_count``.
+        least_step_count: Steps that may be made in any case, so that small data are learnt from as well.
         learning_rate: Adam's rate at the start; it falls to a tenth along a cosine.
         patience: Epochs without a better validation score after which training stops.
         listwise_weight: Weight of the softmax loss beside the binary cross-entropy.
@@ -139,6 +140,7 @@ class RankerTraining:
     user_count: int = 60_000
     batch_size: int = 128
     max_epoch_count: int = 8
+    least_step_count: int = 250
     learning_rate: float = 3e-4
     patience: int = 2
     listwise_weight: float = 1.0

@@ -68,6 +68,7 @@ def tiny_profile() -> Profile:
             ranker_training=replace(
                 QUICK.config.ranker_training,
                 max_epoch_count=1,
+                least_step_count=0,
                 batch_size=32,
                 negative_count=20,
                 candidate_count=50,

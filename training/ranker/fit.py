@@ -191,7 +191,8 @@ def fit_ranker(
     model = build_ranker(sizes, actions, items.vectors.shape[1], items.features.shape[1])
     batch_size = min(config.batch_size, len(learners))
     per_epoch = len(learners) // batch_size
-    step = _RankerStep(model, items, config, per_epoch * config.max_epoch_count, rng)
+    epoch_count = max(config.max_epoch_count, math.ceil(config.least_step_count / per_epoch))
+    step = _RankerStep(model, items, config, per_epoch * epoch_count, rng)
     taste = [actions.names.index(name) for name in taste_actions(actions)] or list(range(len(actions.names)))
     retrieval_scores = probe_order(examples, probe, None, taste)
     scorer = RankerScorer(model, items)
@@ -204,10 +205,10 @@ def fit_ranker(
     report.note(f"NDCG@{PROBE_K}: retrieval order {_show(retrieval_scores)}, before training {_show(guess)}")
     started, best, best_epoch, weights = time.monotonic(), mean_score(guess), 0, model.get_weights()
     epoch = 0
-    for epoch in range(1, config.max_epoch_count + 1):
+    for epoch in range(1, epoch_count + 1):
         order = rng.permutation(learners)
         losses = []
-        for position in report.steps(per_epoch, f"ranker, epoch {epoch}/{config.max_epoch_count}"):
+        for position in report.steps(per_epoch, f"ranker, epoch {epoch}/{epoch_count}"):
             some = order[position * batch_size : (position + 1) * batch_size]
             losses.append(
                 step(examples.requests, some, sample_lists(examples, some, items.vectors, items.unseen, config, rng))
