@@ -12,11 +12,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from training.commands.options import data_option, profile_option, seed_option, store_option
+from training.commands.options import data_option, profile_option, seed_option
 from training.data.errors import DataError
 from training.data.read import read_dataset
 from training.errors import TrainingError
 from twostage.bundle.store import Store
+from twostage.options import store_option
 from twostage.terminal import make_console
 
 if TYPE_CHECKING:

@@ -13,21 +13,12 @@ data_option = click.option(
     required=True,
     help="A data set: a published one by its file names, or our own format (docs/data-format.md).",
 )
-store_option = click.option(
-    "--store",
-    "store_path",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    envvar="TWOSTAGE_STORE",
-    show_envvar=True,
-    help="The store's folder.",
-)
 profile_option = click.option(
     "--profile",
     "profile_name",
     type=click.Choice(["quick", "full"]),
     default="quick",
     show_default=True,
-    help="quick: minutes; full: under an hour for ten thousand items, and all baselines.",
+    help="quick: minutes; full: under forty minutes for ten thousand items, with all baselines.",
 )
 seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)

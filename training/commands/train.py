@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from training.commands.options import data_option, profile_option, seed_option, store_option
+from training.commands.options import data_option, profile_option, seed_option
 from training.data.errors import DataError
 from training.data.read import read_dataset
 from training.errors import TrainingError
 from twostage.bundle.errors import BundleError
+from twostage.options import store_option
 from twostage.terminal import make_console
 
 if TYPE_CHECKING:

@@ -10,17 +10,8 @@ from rich.table import Table
 
 from twostage.bundle.errors import BundleError
 from twostage.bundle.store import Store
+from twostage.options import store_option
 from twostage.terminal import make_console
-
-store_option = click.option(
-    "--store",
-    "store_path",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    envvar="TWOSTAGE_STORE",
-    show_envvar=True,
-    help="The store's folder.",
-)
 
 
 @click.group()

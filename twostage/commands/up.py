@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from twostage.bundle.store import Store
-from twostage.commands.generations import store_option
+from twostage.options import store_option
 from twostage.processes import ChildFailedError
 from twostage.stack import Ports, Stack
 from twostage.terminal import make_console
