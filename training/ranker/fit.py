@@ -26,6 +26,7 @@ from twostage.features.actions import ActionSchema
 _PROBE_COUNT = 1500
 _PROBE_SHARE = 0.1
 _PRETENDED_COUNT = 5000
+_MOST_EPOCHS = 40
 _PRETENDED_SHARE = 0.5
 
 
@@ -191,7 +192,10 @@ def fit_ranker(
     model = build_ranker(sizes, actions, items.vectors.shape[1], items.features.shape[1])
     batch_size = min(config.batch_size, len(learners))
     per_epoch = len(learners) // batch_size
-    epoch_count = max(config.max_epoch_count, math.ceil(config.least_step_count / per_epoch))
+    epoch_count = config.max_epoch_count
+    if len(probe):  # without people to measure on nothing says when to stop
+        more = min(math.ceil(config.least_step_count / per_epoch), _MOST_EPOCHS)
+        epoch_count = max(epoch_count, more)
     step = _RankerStep(model, items, config, per_epoch * epoch_count, rng)
     taste = [actions.names.index(name) for name in taste_actions(actions)] or list(range(len(actions.names)))
     retrieval_scores = probe_order(examples, probe, None, taste)
