@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import Enum
 
 from training.config import RankerTraining, TowerTraining, TrainingConfig
-
-
-class ProfileName(Enum):
-    """The profiles a person may choose."""
-
-    QUICK = "quick"
-    FULL = "full"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -33,11 +32,6 @@ class Catalogue:
     def __len__(self) -> int:
         """The number of items."""
         return len(self.item_ids)
-
-    @cached_property
-    def row_by_id(self) -> dict[str, int]:
-        """Each item id's row."""
-        return {item_id: row for row, item_id in enumerate(self.item_ids)}
 
     def titles(self) -> list[str]:
         """Each item's title, the empty string when unknown."""
