@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_service.engine.query import Candidates, RetrievalQuery, Source
+from retrieval_service.engine.query import Candidates, RetrievalQuery
 from twostage.bundle.id_table import IdTable
+from twostage.candidates.source import Source
 from twostage.errors import InvalidField
 from twostage.messages.answers import write_shortfall, write_timings
 from twostage.messages.bounds import (

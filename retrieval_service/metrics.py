@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter
 
-from retrieval_service.engine.query import Candidates, Source
+from retrieval_service.engine.query import Candidates
+from twostage.candidates.source import Source
 
-# Bit sets of four sources are numbers below this.
+# All bit sets are numbers below this.
 _BIT_SETS = 2 ** len(Source)
 
 

@@ -20,7 +20,7 @@ from ranking_service.engine.golden import write_golden as write_ranking_golden
 from retrieval_service.engine.engine import RetrievalEngine
 from retrieval_service.engine.golden import golden_answers as retrieval_answers
 from retrieval_service.engine.golden import write_golden as write_retrieval_golden
-from retrieval_service.engine.index_builder import build_index, write_index
+from retrieval_service.engine.index.index_builder import build_index, write_index
 from training.data.dataset import Catalogue
 from training.evaluation.stages import Stages
 from training.features.histories import UserOrder, taste_of

@@ -87,7 +87,7 @@ def popular_answer(request: RecommendRequest, generation: Generation, excluded_r
         generation.popular_rows,
         request.count,
         excluded_rows=excluded_rows,
-        allowed=generation.attributes.mask(request.filter) if request.filter else None,
+        allowed=generation.attributes.rows(request.filter) if request.filter else None,
         admit=CapCounter(caps, generation.attributes).admit if caps else None,
     )
     count = len(picked.rows)

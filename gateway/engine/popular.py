@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from twostage.bundle.row_set import RowSet
+
 # Most requests are answered from the first few hundred; a narrow filter may need the whole catalogue.
 _FIRST_CHUNK = 512
 
@@ -30,7 +32,7 @@ def pick_popular(
     count: int,
     *,
     excluded_rows: Sequence[int],
-    allowed: NDArray[np.bool_] | None = None,
+    allowed: RowSet | None = None,
     admit: Callable[[int], bool] | None = None,
 ) -> PopularPick:
     """Picks the most popular items; reads no further down the list than needed.
@@ -39,7 +41,7 @@ def pick_popular(
         popular_rows: uint32[N], all rows, the most popular first.
         count: How many are wanted, 1 or more.
         excluded_rows: Rows that may not be picked.
-        allowed: bool[N], by row, which items pass the filter; None when all do.
+        allowed: Which items pass the filter; None when all do.
         admit: Asked for each row in order, e.g. for caps; None admits all.
 
     Returns:
@@ -53,7 +55,7 @@ def pick_popular(
         chunk = popular_rows[start : start + size].astype(np.int64)
         start, size = start + size, size * 4
         if allowed is not None:
-            chunk = chunk[allowed[chunk]]
+            chunk = allowed.keep(chunk)
         if len(excluded):
             chunk = chunk[np.isin(chunk, excluded, invert=True)]
         if admit is None:

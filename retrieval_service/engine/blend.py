@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_service.engine.query import Source
+from twostage.candidates.source import Source
 
 
 class Blend:

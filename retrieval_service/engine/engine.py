@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from retrieval_service.engine import sources
 from retrieval_service.engine.blend import Blend
 from retrieval_service.engine.catalogue import Catalogue
-from retrieval_service.engine.faiss_index import FaissIndex
-from retrieval_service.engine.query import Candidates, RetrievalQuery, Shortfall, ShortfallReason, Source
-from retrieval_service.engine.row_selector import RowSelector
+from retrieval_service.engine.index.faiss_index import FaissIndex
+from retrieval_service.engine.index.vector_index import VectorIndex
+from retrieval_service.engine.query import Candidates, RetrievalQuery, Shortfall, ShortfallReason
 from retrieval_service.engine.user_tower import UserTower
-from retrieval_service.engine.vector_index import VectorIndex
 from twostage.bundle.generation import Generation
 from twostage.bundle.manifest import TowerEntry
+from twostage.bundle.row_set import RowSet
+from twostage.candidates.source import Source
 from twostage.features.history import History
 
 _WARM_SEARCHES = 5
@@ -149,16 +150,17 @@ class RetrievalEngine:
             self.retrieve(RetrievalQuery(history, count, exclude_rows=history.rows))
             self.retrieve(RetrievalQuery(nobody, count))
 
-    def _select(self, query: RetrievalQuery) -> RowSelector | None:
-        mask = self._catalogue.attributes.mask(query.filter) if query.filter else None
+    def _select(self, query: RetrievalQuery) -> RowSet | None:
+        allowed = self._catalogue.attributes.rows(query.filter) if query.filter else None
         if len(query.exclude_rows):
-            return RowSelector.excluding(query.exclude_rows, self.item_count, mask)
-        return None if mask is None else RowSelector(mask)
+            allowed = RowSet.all_rows(self.item_count) if allowed is None else allowed
+            return allowed.without(query.exclude_rows)
+        return allowed
 
     def _blend(
         self,
         query: RetrievalQuery,
-        selector: RowSelector | None,
+        selector: RowSet | None,
         vector: NDArray[np.float32] | None,
         near: NDArray[np.uint32] | None,
         near_scores: NDArray[np.float32] | None,
@@ -195,7 +197,7 @@ class RetrievalEngine:
         self,
         source: Source,
         query: RetrievalQuery,
-        selector: RowSelector | None,
+        selector: RowSet | None,
         limit: int,
         near: NDArray[np.uint32] | None,
     ) -> NDArray[np.uint32]:
@@ -209,10 +211,10 @@ class RetrievalEngine:
             return sources.included(query.include_rows, selector)
         return sources.popular(self._catalogue, limit, selector)
 
-    def _shortfall(self, count: int, found_count: int, selector: RowSelector | None) -> Shortfall | None:
+    def _shortfall(self, count: int, found_count: int, selector: RowSet | None) -> Shortfall | None:
         if found_count == count:
             return None
-        allowed_count = self.item_count if selector is None else selector.allowed_count
+        allowed_count = self.item_count if selector is None else len(selector)
         if found_count < min(count, allowed_count):
             reason = ShortfallReason.SELECTION_POLICY
         elif self.item_count < count:

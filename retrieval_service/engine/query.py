@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, IntFlag
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twostage.bundle.filters import Filter
+from twostage.candidates.source import Source
 from twostage.features.history import History
-
-
-class Source(IntFlag):
-    """Where candidates come from, as bits that a candidate of several sources has several of."""
-
-    USER_VECTOR = 1
-    """Nearest to the user vector."""
-    POPULAR = 2
-    """The most popular."""
-    INTEREST_TAGS = 4
-    """Carrying an interest tag."""
-    INCLUDED = 8
-    """Asked for by id."""
 
 
 class ShortfallReason(Enum):

@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval_service.engine.catalogue import Catalogue
-from retrieval_service.engine.row_selector import RowSelector
 from twostage.bundle.attributes import ValuesColumn
+from twostage.bundle.row_set import RowSet
 
 
-def popular(catalogue: Catalogue, count: int, selector: RowSelector | None) -> NDArray[np.uint32]:
+def popular(catalogue: Catalogue, count: int, selector: RowSet | None) -> NDArray[np.uint32]:
     """The most popular rows that the selector leaves, at most ``count``, ties by row."""
     if selector is None:
         return np.array(catalogue.popular_rows[:count])
-    return _most_popular(catalogue, count, selector.mask)
+    return _most_popular(catalogue, count, selector)
 
 
 def with_interest_tags(
-    catalogue: Catalogue, tags: Sequence[str], count: int, selector: RowSelector | None
+    catalogue: Catalogue, tags: Sequence[str], count: int, selector: RowSet | None
 ) -> NDArray[np.uint32]:
     """The most popular rows that carry one of the tags in any multi-valued attribute, at most ``count``.
 
@@ -33,10 +33,10 @@ def with_interest_tags(
             carries |= column.has_any(tags)
     if selector is not None:
         carries &= selector.mask
-    return _most_popular(catalogue, count, carries)
+    return _most_popular(catalogue, count, RowSet.of_mask(carries))
 
 
-def included(rows: NDArray[np.uint32], selector: RowSelector | None) -> NDArray[np.uint32]:
+def included(rows: NDArray[np.uint32], selector: RowSet | None) -> NDArray[np.uint32]:
     """The rows asked for that the selector leaves, in the order asked, without repeats."""
     kept = rows if selector is None else selector.keep(rows)
     _, first = np.unique(kept, return_index=True)
@@ -44,14 +44,14 @@ def included(rows: NDArray[np.uint32], selector: RowSelector | None) -> NDArray[
     return distinct
 
 
-def _most_popular(catalogue: Catalogue, count: int, mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Walks down the popularity, in growing strides, until ``count`` rows of the mask are found."""
+def _most_popular(catalogue: Catalogue, count: int, allowed: RowSet) -> NDArray[np.uint32]:
+    """Walks down the popularity, in growing strides, until ``count`` allowed rows are found."""
     found: list[NDArray[np.uint32]] = []
     missing = count
     start, stride = 0, 2 * count
     while missing > 0 and start < catalogue.item_count:
         stretch = catalogue.popular_rows[start : start + stride]
-        hits = stretch[mask[stretch]][:missing]
+        hits = allowed.keep(stretch)[:missing]
         found.append(hits)
         missing -= len(hits)
         start += stride

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from twostage.bundle.arrays import map_array, write_array
 from twostage.bundle.filters import Condition, Filter
 from twostage.bundle.id_table import IdTable
+from twostage.bundle.row_set import RowSet
 from twostage.errors import InvalidField
 
 
@@ -153,11 +154,8 @@ class Attributes:
                 described[name] = text
         return described
 
-    def mask(self, condition_filter: Filter) -> NDArray[np.bool_]:
+    def rows(self, condition_filter: Filter) -> RowSet:
         """Which items pass a filter.
-
-        Returns:
-            bool[N].
 
         Raises:
             InvalidField: A condition names an attribute that is not there, asks a range of values or values of a
@@ -166,7 +164,7 @@ class Attributes:
         mask = np.ones(self._item_count, np.bool_)
         for position, condition in enumerate(condition_filter.conditions):
             mask &= self._condition_mask(condition, f"filter.conditions[{position}]")
-        return mask
+        return RowSet.of_mask(mask)
 
     def _condition_mask(self, condition: Condition, field: str) -> NDArray[np.bool_]:
         column = self.column(condition.attribute, f"{field}.attribute")

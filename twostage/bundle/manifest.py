@@ -66,7 +66,13 @@ class IndexEntry(_Part):
 
 
 class TowerEntry(_Part):
-    """A retrieval tower; paths are relative to the generation."""
+    """A retrieval tower; paths are relative to the generation.
+
+    ``representatives`` is uint32[R], rows that stand for the catalogue's clusters, in the order in which a person of whom
+    nothing is known is shown them. ``tags`` is a folder with ``vocabulary/`` (an id table of T tags) and
+    ``vectors.npy``, float32[T, D], L2-normalised. ``source_shares`` is the part of the candidates, from 0 to 1, that a
+    source other than the leading one gets where a request states no quotas, by its lower-case name.
+    """
 
     dimension: int = Field(gt=0)
     metric: Literal["inner_product"] = "inner_product"
@@ -74,6 +80,9 @@ class TowerEntry(_Part):
     item_vectors: str
     user_tower: str
     index: IndexEntry
+    representatives: str | None = None
+    tags: str | None = None
+    source_shares: dict[str, float] = {}
 
 
 class RankerEntry(_Part):
@@ -87,6 +96,17 @@ class RankerEntry(_Part):
     candidate_table: str
     history_table: str | None = None
     blend: dict[str, float]
+
+
+class OrdersEntry(_Part):
+    """Orders of items beside popularity, uint32[M] .npy files relative to the generation, absent where nobody knows when.
+
+    ``trending`` lists rows by decayed counts, the highest first, without those that nobody acted on lately;
+    ``arrivals`` the rows whose first interaction or stated time of arrival is known, the newest first.
+    """
+
+    trending: str | None = None
+    arrivals: str | None = None
 
 
 class SourceEntry(_Part):
@@ -122,6 +142,7 @@ class Manifest(_Part):
     rankers: dict[str, RankerEntry] = Field(min_length=1)
     default_ranker: str
     source: SourceEntry
+    orders: OrdersEntry = OrdersEntry()
     metrics: dict[str, Any] = {}
     training: dict[str, Any] = {}
     libraries: dict[str, str] = {}

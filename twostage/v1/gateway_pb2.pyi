@@ -91,16 +91,25 @@ class Recommendation(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., action_scores: _Optional[_Mapping[str, float]] = ..., title: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., sources: _Optional[_Iterable[str]] = ..., reasons: _Optional[_Iterable[str]] = ..., candidate_rank: _Optional[int] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ...) -> None: ...
 
 class Trace(_message.Message):
-    __slots__ = ("retrieval_score", "retrieval_rank", "ranking_rank", "final_rank")
+    __slots__ = ("retrieval_score", "retrieval_rank", "ranking_rank", "final_rank", "source_ranks")
+    class SourceRanksEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     RETRIEVAL_SCORE_FIELD_NUMBER: _ClassVar[int]
     RETRIEVAL_RANK_FIELD_NUMBER: _ClassVar[int]
     RANKING_RANK_FIELD_NUMBER: _ClassVar[int]
     FINAL_RANK_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_RANKS_FIELD_NUMBER: _ClassVar[int]
     retrieval_score: float
     retrieval_rank: int
     ranking_rank: int
     final_rank: int
-    def __init__(self, retrieval_score: _Optional[float] = ..., retrieval_rank: _Optional[int] = ..., ranking_rank: _Optional[int] = ..., final_rank: _Optional[int] = ...) -> None: ...
+    source_ranks: _containers.ScalarMap[str, int]
+    def __init__(self, retrieval_score: _Optional[float] = ..., retrieval_rank: _Optional[int] = ..., ranking_rank: _Optional[int] = ..., final_rank: _Optional[int] = ..., source_ranks: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class Arm(_message.Message):
     __slots__ = ("experiment", "arm")
@@ -131,6 +140,57 @@ class RecommendResponse(_message.Message):
     timings: _containers.RepeatedCompositeFieldContainer[_common_pb2.Timing]
     unknown_item_count: int
     def __init__(self, request_id: _Optional[str] = ..., recommendations: _Optional[_Iterable[_Union[Recommendation, _Mapping]]] = ..., shortfall: _Optional[_Union[_common_pb2.Shortfall, _Mapping]] = ..., generation: _Optional[int] = ..., rung: _Optional[_Union[Rung, str]] = ..., rung_reason: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[Arm, _Mapping]]] = ..., timings: _Optional[_Iterable[_Union[_common_pb2.Timing, _Mapping]]] = ..., unknown_item_count: _Optional[int] = ...) -> None: ...
+
+class RecommendationServiceSimilarItemsRequest(_message.Message):
+    __slots__ = ("item_id", "count", "filter", "exclude_item_ids", "attributes")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    count: int
+    filter: _common_pb2.Filter
+    exclude_item_ids: _containers.RepeatedScalarFieldContainer[str]
+    attributes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, item_id: _Optional[str] = ..., count: _Optional[int] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., attributes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class SimilarItem(_message.Message):
+    __slots__ = ("item_id", "score", "title", "attributes")
+    class AttributesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    score: float
+    title: str
+    attributes: _containers.ScalarMap[str, str]
+    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., title: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class RecommendationServiceSimilarItemsResponse(_message.Message):
+    __slots__ = ("request_id", "items", "shortfall", "generation", "rung", "rung_reason", "timings")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    SHORTFALL_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    RUNG_FIELD_NUMBER: _ClassVar[int]
+    RUNG_REASON_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    items: _containers.RepeatedCompositeFieldContainer[SimilarItem]
+    shortfall: _common_pb2.Shortfall
+    generation: int
+    rung: Rung
+    rung_reason: str
+    timings: _containers.RepeatedCompositeFieldContainer[_common_pb2.Timing]
+    def __init__(self, request_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[SimilarItem, _Mapping]]] = ..., shortfall: _Optional[_Union[_common_pb2.Shortfall, _Mapping]] = ..., generation: _Optional[int] = ..., rung: _Optional[_Union[Rung, str]] = ..., rung_reason: _Optional[str] = ..., timings: _Optional[_Iterable[_Union[_common_pb2.Timing, _Mapping]]] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("event_id", "user_id", "item_id", "action", "time", "value", "request_id")

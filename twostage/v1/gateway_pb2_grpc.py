@@ -40,6 +40,11 @@ class RecommendationServiceStub:
                 request_serializer=twostage_dot_v1_dot_gateway__pb2.RecommendRequest.SerializeToString,
                 response_deserializer=twostage_dot_v1_dot_gateway__pb2.RecommendResponse.FromString,
                 _registered_method=True)
+        self.SimilarItems = channel.unary_unary(
+                '/twostage.v1.RecommendationService/SimilarItems',
+                request_serializer=twostage_dot_v1_dot_gateway__pb2.RecommendationServiceSimilarItemsRequest.SerializeToString,
+                response_deserializer=twostage_dot_v1_dot_gateway__pb2.RecommendationServiceSimilarItemsResponse.FromString,
+                _registered_method=True)
         self.RecordEvents = channel.unary_unary(
                 '/twostage.v1.RecommendationService/RecordEvents',
                 request_serializer=twostage_dot_v1_dot_gateway__pb2.RecordEventsRequest.SerializeToString,
@@ -58,6 +63,13 @@ class RecommendationServiceServicer:
 
     def Recommend(self, request, context):
         """Recommends items to a person. Answers exactly `count` items or says why not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SimilarItems(self, request, context):
+        """Finds items that are like one, whoever asks. Answers exactly `count` items or says why not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +96,11 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.Recommend,
                     request_deserializer=twostage_dot_v1_dot_gateway__pb2.RecommendRequest.FromString,
                     response_serializer=twostage_dot_v1_dot_gateway__pb2.RecommendResponse.SerializeToString,
+            ),
+            'SimilarItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimilarItems,
+                    request_deserializer=twostage_dot_v1_dot_gateway__pb2.RecommendationServiceSimilarItemsRequest.FromString,
+                    response_serializer=twostage_dot_v1_dot_gateway__pb2.RecommendationServiceSimilarItemsResponse.SerializeToString,
             ),
             'RecordEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordEvents,
@@ -124,6 +141,33 @@ class RecommendationService:
             '/twostage.v1.RecommendationService/Recommend',
             twostage_dot_v1_dot_gateway__pb2.RecommendRequest.SerializeToString,
             twostage_dot_v1_dot_gateway__pb2.RecommendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimilarItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twostage.v1.RecommendationService/SimilarItems',
+            twostage_dot_v1_dot_gateway__pb2.RecommendationServiceSimilarItemsRequest.SerializeToString,
+            twostage_dot_v1_dot_gateway__pb2.RecommendationServiceSimilarItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,11 @@ class RetrievalServiceStub:
                 request_serializer=twostage_dot_v1_dot_retrieval__pb2.RetrieveRequest.SerializeToString,
                 response_deserializer=twostage_dot_v1_dot_retrieval__pb2.RetrieveResponse.FromString,
                 _registered_method=True)
+        self.SimilarItems = channel.unary_unary(
+                '/twostage.v1.RetrievalService/SimilarItems',
+                request_serializer=twostage_dot_v1_dot_retrieval__pb2.RetrievalServiceSimilarItemsRequest.SerializeToString,
+                response_deserializer=twostage_dot_v1_dot_retrieval__pb2.RetrievalServiceSimilarItemsResponse.FromString,
+                _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/twostage.v1.RetrievalService/GetStatus',
                 request_serializer=twostage_dot_v1_dot_retrieval__pb2.RetrievalServiceGetStatusRequest.SerializeToString,
@@ -53,6 +58,13 @@ class RetrievalServiceServicer:
 
     def Retrieve(self, request, context):
         """Finds exactly `count` candidates or says why not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SimilarItems(self, request, context):
+        """Finds the items that are nearest to one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +84,11 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     servicer.Retrieve,
                     request_deserializer=twostage_dot_v1_dot_retrieval__pb2.RetrieveRequest.FromString,
                     response_serializer=twostage_dot_v1_dot_retrieval__pb2.RetrieveResponse.SerializeToString,
+            ),
+            'SimilarItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimilarItems,
+                    request_deserializer=twostage_dot_v1_dot_retrieval__pb2.RetrievalServiceSimilarItemsRequest.FromString,
+                    response_serializer=twostage_dot_v1_dot_retrieval__pb2.RetrievalServiceSimilarItemsResponse.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
@@ -107,6 +124,33 @@ class RetrievalService:
             '/twostage.v1.RetrievalService/Retrieve',
             twostage_dot_v1_dot_retrieval__pb2.RetrieveRequest.SerializeToString,
             twostage_dot_v1_dot_retrieval__pb2.RetrieveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimilarItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twostage.v1.RetrievalService/SimilarItems',
+            twostage_dot_v1_dot_retrieval__pb2.RetrievalServiceSimilarItemsRequest.SerializeToString,
+            twostage_dot_v1_dot_retrieval__pb2.RetrievalServiceSimilarItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from retrieval_service.convert import query_of, response_of
-from retrieval_service.engine.query import Candidates, Shortfall, ShortfallReason, Source
+from retrieval_service.engine.query import Candidates, Shortfall, ShortfallReason
 from twostage.bundle.filters import Condition
 from twostage.bundle.generation import Generation
 from twostage.bundle.id_table import IdTable
+from twostage.candidates.source import Source
 from twostage.errors import InvalidField
 from twostage.v1 import common_pb2, retrieval_pb2
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from retrieval_service.engine.query import Candidates, Shortfall, ShortfallReason, Source
+from retrieval_service.engine.query import Candidates, Shortfall, ShortfallReason
 from retrieval_service.metrics import RetrievalMetrics
+from twostage.candidates.source import Source
 
 
 def test_a_candidate_of_two_sources_counts_for_both() -> None:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.engine.popular import pick_popular
+from twostage.bundle.row_set import RowSet
 
 
 @st.composite
@@ -32,7 +33,7 @@ def test_exactly_the_first_allowed_rows_are_picked(
         np.array(order, np.uint32),
         count,
         excluded_rows=excluded,
-        allowed=np.array(allowed),
+        allowed=RowSet.of_mask(np.array(allowed)),
         admit=lambda row: row not in refused,
     )
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval_service.engine.blend import Blend
-from retrieval_service.engine.query import Source
+from twostage.candidates.source import Source
 
 ORDER = (Source.INCLUDED, Source.POPULAR, Source.USER_VECTOR, Source.INTEREST_TAGS)
 ROWS = st.lists(st.integers(0, 25), max_size=20, unique=True)

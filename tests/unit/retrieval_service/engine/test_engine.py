@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from retrieval_service.engine.engine import RetrievalEngine
-from retrieval_service.engine.query import Candidates, RetrievalQuery, Shortfall, ShortfallReason, Source
+from retrieval_service.engine.query import Candidates, RetrievalQuery, Shortfall, ShortfallReason
 from tests.bundles import CLUSTERS, LANGUAGES, TinyCatalogue
 from twostage.bundle.errors import BundleCorrupt
 from twostage.bundle.filters import Condition, Filter
 from twostage.bundle.generation import Generation
+from twostage.candidates.source import Source
 from twostage.errors import InvalidField
 from twostage.features.history import History
 

@@ -7,10 +7,10 @@ import pytest
 
 from retrieval_service.engine import sources
 from retrieval_service.engine.catalogue import Catalogue
-from retrieval_service.engine.row_selector import RowSelector
 from tests.bundles import TOWER, TinyCatalogue
 from twostage.bundle.errors import BundleCorrupt
 from twostage.bundle.generation import Generation
+from twostage.bundle.row_set import RowSet
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_popular_is_popularity_order(catalogue: Catalogue, items: TinyCatalogue)
 def test_popular_skips_what_the_selector_leaves_out(catalogue: Catalogue, items: TinyCatalogue, count: int) -> None:
     mask = np.random.default_rng(count).random(200) < 0.1
     expected = [row for row in popularity_order(items) if mask[row]][:count]
-    assert sources.popular(catalogue, count, RowSelector(mask)).tolist() == expected
+    assert sources.popular(catalogue, count, RowSet.of_mask(mask)).tolist() == expected
 
 
 def test_interest_tags_match_any_multi_valued_attribute(catalogue: Catalogue, items: TinyCatalogue) -> None:
@@ -46,9 +46,9 @@ def test_interest_tags_match_any_multi_valued_attribute(catalogue: Catalogue, it
     expected = [
         row for row in popularity_order(items) if mask[row] and tags & {*items.tags[row], *items.languages[row]}
     ]
-    found = sources.with_interest_tags(catalogue, sorted(tags), 200, RowSelector(mask))
+    found = sources.with_interest_tags(catalogue, sorted(tags), 200, RowSet.of_mask(mask))
     assert found.tolist() == expected
-    assert sources.with_interest_tags(catalogue, sorted(tags), 3, RowSelector(mask)).tolist() == expected[:3]
+    assert sources.with_interest_tags(catalogue, sorted(tags), 3, RowSet.of_mask(mask)).tolist() == expected[:3]
 
 
 def test_unknown_tags_match_nothing(catalogue: Catalogue) -> None:
@@ -57,7 +57,7 @@ def test_unknown_tags_match_nothing(catalogue: Catalogue) -> None:
 
 def test_included_keeps_the_order_and_drops_repeats_and_what_may_not(catalogue: Catalogue) -> None:
     rows = np.array([9, 4, 9, 7, 1], np.uint32)
-    assert sources.included(rows, RowSelector.excluding(np.array([7]), 200)).tolist() == [9, 4, 1]
+    assert sources.included(rows, RowSet.all_rows(200).without(np.array([7]))).tolist() == [9, 4, 1]
     assert sources.included(rows, None).tolist() == [9, 4, 7, 1]
 
 

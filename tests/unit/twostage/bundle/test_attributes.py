@@ -23,7 +23,8 @@ def attributes(tmp_path: Path) -> Attributes:
 
 
 def passing(attributes: Attributes, *conditions: Condition) -> list[int]:
-    return np.flatnonzero(attributes.mask(Filter(conditions))).tolist()
+    rows: list[int] = attributes.rows(Filter(conditions)).rows.tolist()
+    return rows
 
 
 def test_any_of_passes_items_with_one_of_the_values(attributes: Attributes) -> None:
@@ -66,7 +67,7 @@ def test_a_condition_that_makes_no_sense_names_its_field(
     attributes: Attributes, condition: Condition, field: str
 ) -> None:
     with pytest.raises(InvalidField) as caught:
-        attributes.mask(Filter((condition,)))
+        attributes.rows(Filter((condition,)))
     assert caught.value.violations[0].field == field
 
 
@@ -83,8 +84,8 @@ def test_attributes_are_described_as_text(attributes: Attributes) -> None:
 )
 def test_masks_agree_with_sets(tmp_path: Path, values: list[list[str]], any_of: list[str], none_of: list[str]) -> None:
     kinds = Attributes.write(tmp_path, {"tags": values})
-    mask = Attributes.open(tmp_path, kinds, len(values)).mask(
+    mask = Attributes.open(tmp_path, kinds, len(values)).rows(
         Filter((Condition("tags", any_of=tuple(any_of), none_of=tuple(none_of)),))
     )
     expected = [(not any_of or bool(set(v) & set(any_of))) and not set(v) & set(none_of) for v in values]
-    assert mask.tolist() == expected
+    assert mask.mask.tolist() == expected

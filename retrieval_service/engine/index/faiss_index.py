@@ -10,10 +10,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_service.engine.exact_scan import best_first, exact_scan
-from retrieval_service.engine.row_selector import RowSelector
+from retrieval_service.engine.index.exact_scan import best_first, exact_scan
 from twostage.bundle.errors import BundleCorrupt
 from twostage.bundle.manifest import IndexEntry
+from twostage.bundle.row_set import RowSet
 
 
 class FaissIndex:
@@ -71,11 +71,11 @@ class FaissIndex:
         return opened
 
     def search(
-        self, vector: NDArray[np.float32], count: int, selector: RowSelector | None
+        self, vector: NDArray[np.float32], count: int, selector: RowSet | None
     ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-        """As :meth:`retrieval_service.engine.vector_index.VectorIndex.search`."""
+        """As :meth:`retrieval_service.engine.index.vector_index.VectorIndex.search`."""
         item_count = len(self._item_vectors)
-        allowed_count = item_count if selector is None else selector.allowed_count
+        allowed_count = item_count if selector is None else len(selector)
         count = min(count, allowed_count)
         if count == 0:
             return np.empty(0, np.uint32), np.empty(0, np.float32)
@@ -91,7 +91,7 @@ class FaissIndex:
         return exact_scan(self._item_vectors, vector, count, selector)
 
     def _search(
-        self, vector: NDArray[np.float32], count: int, selector: RowSelector | None, probe_count: int
+        self, vector: NDArray[np.float32], count: int, selector: RowSet | None, probe_count: int
     ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
         """One search of the index; fewer than ``count`` when the probed lists hold fewer."""
         # Requests run side by side; a search that takes several threads would slow the others down. OpenMP keeps
@@ -99,7 +99,7 @@ class FaissIndex:
         faiss.omp_set_num_threads(1)
         asked: dict[str, Any] = {"nprobe": probe_count} if probe_count else {}
         if selector is not None:
-            bits = selector.bits
+            bits = selector.octets
             # FAISS keeps a bare pointer: `bits` must outlive the search, and as a local it does.
             asked["sel"] = faiss.IDSelectorBitmap(bits.size, faiss.swig_ptr(bits))
         parameters = None
@@ -118,7 +118,7 @@ class FaissIndex:
         item_count = len(self._item_vectors)
         if item_count == 1:
             return
-        selector = RowSelector.excluding(nearest, item_count)
+        selector = RowSet.all_rows(item_count).without(nearest)
         found, _ = self._search(vector, min(2, item_count - 1), selector, min(1, self._list_count))
         if nearest[0] in found:
             raise BundleCorrupt(path, "an index that excludes what a selector excludes", "the excluded row")

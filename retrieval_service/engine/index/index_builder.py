@@ -88,7 +88,7 @@ def build_index(
 
 
 def write_index(index: Any, path: Path) -> None:
-    """Writes an index to a file that :class:`retrieval_service.engine.faiss_index.FaissIndex` opens."""
+    """Writes an index to a file that :class:`retrieval_service.engine.index.faiss_index.FaissIndex` opens."""
     path.parent.mkdir(parents=True, exist_ok=True)
     faiss.write_index(index, str(path))
 

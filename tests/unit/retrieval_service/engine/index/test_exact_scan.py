@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from retrieval_service.engine import exact_scan as module
-from retrieval_service.engine.exact_scan import exact_scan
-from retrieval_service.engine.row_selector import RowSelector
+from retrieval_service.engine.index import exact_scan as module
+from retrieval_service.engine.index.exact_scan import exact_scan
+from twostage.bundle.row_set import RowSet
 
 VECTORS = np.array([[1, 0], [0, 1], [1, 0], [0.5, 0.5], [-1, 0]], np.float32)
 VECTOR = np.array([1, 0], np.float32)
@@ -18,12 +18,12 @@ def test_ties_are_in_the_order_of_rows() -> None:
 
 
 def test_only_rows_of_the_selector_are_found() -> None:
-    rows, _ = exact_scan(VECTORS, VECTOR, 2, RowSelector.excluding(np.array([0, 3]), 5))
+    rows, _ = exact_scan(VECTORS, VECTOR, 2, RowSet.all_rows(5).without(np.array([0, 3])))
     assert rows.tolist() == [2, 1]
 
 
 def test_fewer_than_asked_for_when_the_selector_leaves_fewer() -> None:
-    rows, scores = exact_scan(VECTORS, VECTOR, 4, RowSelector(np.zeros(5, np.bool_)))
+    rows, scores = exact_scan(VECTORS, VECTOR, 4, RowSet.of_mask(np.zeros(5, np.bool_)))
     assert len(rows) == len(scores) == 0
 
 

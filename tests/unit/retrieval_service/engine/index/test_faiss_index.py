@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from retrieval_service.engine.faiss_index import FaissIndex
-from retrieval_service.engine.index_builder import build_index, write_index
-from retrieval_service.engine.row_selector import RowSelector
+from retrieval_service.engine.index.faiss_index import FaissIndex
+from retrieval_service.engine.index.index_builder import build_index, write_index
 from twostage.bundle.errors import BundleCorrupt
 from twostage.bundle.manifest import IndexEntry
+from twostage.bundle.row_set import RowSet
 
 DIMENSION = 12
 EXACT = IndexEntry(family="exact", factory="Flat", file="index.faiss")
@@ -52,7 +52,7 @@ def test_finds_exactly_as_many_as_the_selector_allows_with_their_inner_products(
     index: FaissIndex, query: int, count: int, excluded_share: float, seed: int
 ) -> None:
     mask = np.random.default_rng(seed).random(len(VECTORS)) >= excluded_share
-    rows, scores = index.search(QUERIES[query], count, RowSelector(mask))
+    rows, scores = index.search(QUERIES[query], count, RowSet.of_mask(mask))
     assert len(rows) == min(count, int(mask.sum()))
     assert len(set(rows.tolist())) == len(rows)
     assert mask[rows].all()
@@ -68,7 +68,7 @@ def test_exact_answers_are_those_of_numpy(tmp_path: Path) -> None:
     for query in QUERIES[:20]:
         scores = np.where(mask, VECTORS.astype(np.float64) @ query, -np.inf)
         expected = np.argsort(-scores)[:100]
-        rows, _ = index.search(query, 100, RowSelector(mask))
+        rows, _ = index.search(query, 100, RowSet.of_mask(mask))
         assert set(rows.tolist()) == set(expected.tolist())
         np.testing.assert_allclose(scores[rows], scores[expected], atol=1e-6)
 
@@ -102,7 +102,7 @@ def test_asking_for_more_or_allowing_less_keeps_the_recall(
     hits = 0
     for query in QUERIES:
         expected = np.argsort(-np.where(mask, VECTORS @ query, -np.inf))[:count]
-        hits += len(np.intersect1d(expected, shallow.search(query, count, RowSelector(mask))[0]))
+        hits += len(np.intersect1d(expected, shallow.search(query, count, RowSet.of_mask(mask))[0]))
     assert hits / (count * len(QUERIES)) >= 0.93
 
 
@@ -110,14 +110,14 @@ def test_a_selector_that_leaves_only_far_rows_still_gets_its_count(shallow: Fais
     for query in QUERIES[:20]:
         scores = VECTORS @ query
         mask = scores < np.median(scores)
-        rows, _ = shallow.search(query, 10, RowSelector(mask))
+        rows, _ = shallow.search(query, 10, RowSet.of_mask(mask))
         assert len(rows) == 10
         assert mask[rows].all()
 
 
 def test_count_0_and_an_empty_selector_find_nothing(index: FaissIndex) -> None:
     assert len(index.search(QUERIES[0], 0, None)[0]) == 0
-    assert len(index.search(QUERIES[0], 5, RowSelector(np.zeros(len(VECTORS), np.bool_)))[0]) == 0
+    assert len(index.search(QUERIES[0], 5, RowSet.of_mask(np.zeros(len(VECTORS), np.bool_)))[0]) == 0
 
 
 def test_an_index_that_ignores_selectors_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_service.engine.row_selector import RowSelector
+from twostage.bundle.row_set import RowSet
 
 _CHUNK_ROWS = 65_536
 """Bounds what is gathered at once: 32 MiB at 128 dimensions."""
 
 
 def exact_scan(
-    item_vectors: NDArray[np.float32], vector: NDArray[np.float32], count: int, selector: RowSelector | None
+    item_vectors: NDArray[np.float32], vector: NDArray[np.float32], count: int, selector: RowSet | None
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
     """Finds the rows with the highest inner product among those that the selector leaves.
 
@@ -23,9 +23,9 @@ def exact_scan(
         selector: Which rows may be found; None for all.
 
     Returns:
-        As :meth:`retrieval_service.engine.vector_index.VectorIndex.search`.
+        As :meth:`retrieval_service.engine.index.vector_index.VectorIndex.search`.
     """
-    allowed = np.arange(len(item_vectors)) if selector is None else np.flatnonzero(selector.mask)
+    allowed = np.arange(len(item_vectors), dtype=np.uint32) if selector is None else selector.rows
     scores = np.empty(len(allowed), np.float32)
     for start in range(0, len(allowed), _CHUNK_ROWS):
         chunk = allowed[start : start + _CHUNK_ROWS]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from retrieval_service.engine.index_builder import EXACT_LIMIT, build_index
+from retrieval_service.engine.index.index_builder import EXACT_LIMIT, build_index
 
 
 def clustered(count: int, seed: int) -> NDArray[np.float32]:

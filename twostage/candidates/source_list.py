@@ -1,0 +1,70 @@
+"""What one source brought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twostage.candidates.source import Source
+
+
+@dataclass(frozen=True)
+class SourceList:
+    """The rows of one source, best first, as parallel columns of length M.
+
+    A source that searches has one list for each vector that it searches with.
+
+    Args:
+        source: Which source.
+        rows: uint32[M], distinct.
+        scores: float32[M], user vector · item vector, 0 without a history.
+        wanted_count: How many rows the source was asked for; the list is shorter where there are no more.
+        keys: float32[M], what the list is ordered by, descending, ties by row: inner products with the list's vector.
+            None for a source with an order of its own.
+        code_keys: float32[M], in a shard's list: inner products with the codes that the index keeps; None where
+            those are the keys. A shard's list holds up to ``pool_count`` rows.
+        pool_count: How many rows the codes' order lets through to the keys' order.
+        group: Tells the lists of one source apart.
+    """
+
+    source: Source
+    rows: NDArray[np.uint32]
+    scores: NDArray[np.float32]
+    wanted_count: int
+    keys: NDArray[np.float32] | None = None
+    code_keys: NDArray[np.float32] | None = None
+    pool_count: int = 0
+    group: int = 0
+
+
+def best_first(rows: NDArray[np.uint32], keys: NDArray[np.float32], count: int | None = None) -> NDArray[np.intp]:
+    """intp[min(M, count)], positions of the highest keys, ties by row; all of them when ``count`` is None."""
+    if count is not None and count < len(rows):
+        # Only what ties with the last place or beats it needs sorting.
+        least = np.partition(keys, len(keys) - count)[len(keys) - count]
+        near = np.flatnonzero(keys >= least)
+        return near[np.lexsort((rows[near], -keys[near]))[:count]]
+    order: NDArray[np.intp] = np.lexsort((rows, -keys))
+    return order
+
+
+def merge_shards(parts: Sequence[SourceList]) -> SourceList:
+    """One list out of those that shards brought for the same source and group, as one index over all rows brings it.
+
+    Args:
+        parts: One list for each shard, of distinct rows, with ``keys``.
+    """
+    first = parts[0]
+    rows = np.concatenate([part.rows for part in parts])
+    scores = np.concatenate([part.scores for part in parts])
+    assert all(part.keys is not None for part in parts)
+    keys = np.concatenate([part.keys for part in parts if part.keys is not None])
+    if first.code_keys is not None:
+        codes = np.concatenate([part.code_keys for part in parts if part.code_keys is not None])
+        pool = best_first(rows, codes, first.pool_count)
+        rows, scores, keys = rows[pool], scores[pool], keys[pool]
+    order = best_first(rows, keys, first.wanted_count)
+    return SourceList(first.source, rows[order], scores[order], first.wanted_count, keys[order], group=first.group)
