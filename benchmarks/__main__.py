@@ -89,7 +89,7 @@ def _system(store_path: Path, request_count: int, console: Console) -> dict[str,
 def _restart(stack: Stack) -> dict[str, float]:
     """Seconds from start to SERVING of each of our servers, started alone while the others serve."""
     seconds = {}
-    for child in (stack.retrieval, stack.ranking, stack.gateway):
+    for child in (*stack.retrieval, stack.ranking, stack.gateway):
         child.terminate()
         child.wait_stopped()
         child.start()

@@ -9,7 +9,10 @@ from twostage.rpc.flags import run_server, service_parser
 
 _FLAGS = {
     "users": ("FILE", "the SQLite file of the user store, made when absent"),
-    "retrieval": ("ADDRESS", "host:port, several by commas, or dns:///name:port; 127.0.0.1:50051"),
+    "retrieval": (
+        "ADDRESS",
+        "host:port, replicas by commas, or dns:///name:port; one for each shard by semicolons; 127.0.0.1:50051",
+    ),
     "ranking": ("ADDRESS", "as for retrieval; 127.0.0.1:50052"),
     "candidate-count": ("N", "how many candidates retrieval is asked for; 500"),
     "default-deadline-ms": ("MS", "how long a caller without a deadline is taken to wait; 1000"),
@@ -25,7 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code, as twostage.rpc.launch documents it.
     """
-    parser = service_parser("gateway", "Answers Recommend and RecordEvents.", _FLAGS, port=50050, metrics_port=9100)
+    parser = service_parser(
+        "gateway", "Answers Recommend, SimilarItems and RecordEvents.", _FLAGS, port=50050, metrics_port=9100
+    )
     flags = vars(parser.parse_args(arguments))
     set_serving_defaults()
     return run_server("gateway", flags)

@@ -1,11 +1,12 @@
-"""Recommend's messages to the engine's dataclasses, checked against the contract's bounds, and back."""
+"""Messages of Recommend and SimilarItems to the engine's dataclasses, checked against the contract, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.engine.request import DEFAULT_COUNT, MAX_COUNT, RecommendRequest
-from gateway.engine.response import Recommendation, RecommendResponse
+from gateway.engine.response import Recommendation, RecommendResponse, Shortfall, Timing
+from gateway.engine.similar import SimilarRequest, SimilarResponse
 from twostage.bundle.filters import Filter
 from twostage.features.diversity import Diversity
 from twostage.messages.answers import write_shortfall
@@ -43,7 +44,7 @@ def read_recommend_request(message: gateway_pb2.RecommendRequest, now_seconds: C
         user_id=checked_text("user_id", message.user_id, MAX_ID_BYTES),
         recent_item_ids=checked_texts("recent_item_ids", message.recent_item_ids, MAX_HISTORY_COUNT),
         interest_tags=checked_texts("interest_tags", message.interest_tags, MAX_TAG_COUNT),
-        count=checked_count("count", message.count, MAX_COUNT) if message.HasField("count") else DEFAULT_COUNT,
+        count=_count(message),
         context=read_context(message.context, now_seconds),
         filter=read_filter(message.filter) if message.HasField("filter") else _NO_FILTER,
         exclude_item_ids=checked_texts("exclude_item_ids", message.exclude_item_ids, MAX_EXCLUDED_ID_COUNT),
@@ -67,11 +68,7 @@ def write_recommend_response(response: RecommendResponse) -> gateway_pb2.Recomme
     add = message.recommendations.add
     for recommendation in response.recommendations:
         _write_recommendation(recommendation, add())
-    for timing in response.timings:
-        step = message.timings.add()
-        step.stage, step.compute_ms, step.transport_ms = timing
-    if response.shortfall is not None:
-        write_shortfall(message.shortfall, response.shortfall.missing_count, response.shortfall.reason)
+    _write_footing(message, response.timings, response.shortfall)
     return message
 
 
@@ -96,3 +93,55 @@ def _write_recommendation(recommendation: Recommendation, message: gateway_pb2.R
         message.trace.retrieval_rank = trace.retrieval_rank
         message.trace.ranking_rank = trace.ranking_rank
         message.trace.final_rank = trace.final_rank
+        message.trace.source_ranks.update(trace.source_ranks)
+
+
+def read_similar_request(message: gateway_pb2.RecommendationServiceSimilarItemsRequest) -> SimilarRequest:
+    """Reads a request for similar items.
+
+    Raises:
+        InvalidField: A field breaks the contract's bounds.
+    """
+    return SimilarRequest(
+        item_id=checked_text("item_id", message.item_id, MAX_ID_BYTES, least=1),
+        count=_count(message),
+        filter=read_filter(message.filter) if message.HasField("filter") else _NO_FILTER,
+        exclude_item_ids=checked_texts("exclude_item_ids", message.exclude_item_ids, MAX_EXCLUDED_ID_COUNT),
+        attributes=checked_texts("attributes", message.attributes, MAX_ATTRIBUTE_COUNT, MAX_ATTRIBUTE_BYTES, least=0),
+    )
+
+
+def write_similar_response(response: SimilarResponse) -> gateway_pb2.RecommendationServiceSimilarItemsResponse:
+    """Writes an answer of similar items."""
+    message = gateway_pb2.RecommendationServiceSimilarItemsResponse(
+        request_id=response.request_id,
+        generation=response.generation,
+        rung=f"RUNG_{response.rung.name}",
+        rung_reason=response.rung_reason,
+    )
+    for item in response.items:
+        added = message.items.add()
+        added.item_id = item.item_id
+        added.score = item.score
+        added.title = item.title
+        if item.attributes:
+            added.attributes.update(item.attributes)
+    _write_footing(message, response.timings, response.shortfall)
+    return message
+
+
+def _count(message: gateway_pb2.RecommendRequest | gateway_pb2.RecommendationServiceSimilarItemsRequest) -> int:
+    return checked_count("count", message.count, MAX_COUNT) if message.HasField("count") else DEFAULT_COUNT
+
+
+def _write_footing(
+    message: gateway_pb2.RecommendResponse | gateway_pb2.RecommendationServiceSimilarItemsResponse,
+    timings: Sequence[Timing],
+    shortfall: Shortfall | None,
+) -> None:
+    """What every answer ends with: how long it took and what is missing."""
+    for timing in timings:
+        step = message.timings.add()
+        step.stage, step.compute_ms, step.transport_ms = timing
+    if shortfall is not None:
+        write_shortfall(message.shortfall, shortfall.missing_count, shortfall.reason)

@@ -18,8 +18,9 @@ _COMPLAINT_SECONDS = 10.0
 class Observer:
     """Counts rungs and failures.
 
-    ``twostage_gateway_recommendations_total{rung}``, ``twostage_gateway_stage_failures_total{stage, kind}``,
-    ``twostage_gateway_user_store_failures_total``, ``twostage_gateway_events_total{outcome}``.
+    ``twostage_gateway_recommendations_total{rung}``, ``twostage_gateway_similar_items_total{rung}``,
+    ``twostage_gateway_stage_failures_total{stage, kind}``, ``twostage_gateway_user_store_failures_total``,
+    ``twostage_gateway_events_total{outcome}``.
 
     Args:
         registry: Where the counters are registered; one observer to a registry.
@@ -31,6 +32,10 @@ class Observer:
         )
         # Labels are resolved once, because resolving costs more than counting.
         self._by_rung = {rung: recommendations.labels(rung.name) for rung in Rung}
+        similar = Counter(
+            "twostage_gateway_similar_items_total", "SimilarItems answers by rung.", ("rung",), registry=registry
+        )
+        self._similar_by_rung = {rung: similar.labels(rung.name) for rung in (Rung.FULL, Rung.POPULAR)}
         self._stage_failures = Counter(
             "twostage_gateway_stage_failures_total",
             "Requests that went a rung lower, by the stage that did not answer and how: unavailable, late.",
@@ -48,8 +53,13 @@ class Observer:
         self._complained_at = float("-inf")
 
     def answered(self, rung: Rung) -> None:
-        """Counts an answer."""
+        """Counts an answer to Recommend."""
         self._by_rung[rung].inc()
+        request_event.attach(rung=rung.name)
+
+    def similar_answered(self, rung: Rung) -> None:
+        """Counts an answer to SimilarItems, which is FULL or POPULAR."""
+        self._similar_by_rung[rung].inc()
         request_event.attach(rung=rung.name)
 
     def stage_failed(self, failure: StageFailure) -> None:

@@ -5,6 +5,8 @@
     user store ──▶ retrieval ──▶ ranking ──▶ FULL
                       │             └ late or down ──▶ RETRIEVAL_ORDER
                       └ late or down ──▶ POPULAR
+
+What is like an item, whoever asks, is answered in `gateway.similar_items`.
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ class Pipeline(Generic[C]):
         Raises:
             InvalidField: The filter, a cap or an attribute does not fit the generation.
         """
-        check_attributes(request, self.generation.attributes)
+        check_attributes(self.generation.attributes, request.filter, request.attributes, request.diversity.caps)
         start = time.perf_counter()
         stored, notes = self._read_user(request.user_id)
         person = describe_person(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import grpc
 from prometheus_client import CollectorRegistry
@@ -10,11 +10,13 @@ from structlog.typing import FilteringBoundLogger
 
 from gateway.adapters.ranking import RankingAdapter
 from gateway.adapters.retrieval import RetrievalAdapter
+from gateway.adapters.sharded_retrieval import ShardedRetrievalAdapter
 from gateway.events import EventReader
 from gateway.observer import Observer
 from gateway.pipeline import Pipeline
 from gateway.servicer import Deadlines, GatewayServicer, Loaded
 from gateway.settings import GatewaySettings
+from gateway.similar_items import SimilarItems
 from gateway.users.sqlite_store import SqliteUserStore
 from twostage.bundle.generation import Generation
 from twostage.bundle.store import Store
@@ -22,6 +24,7 @@ from twostage.rpc.channels import Replicas
 from twostage.rpc.launch import launch
 from twostage.rpc.metrics import new_registry
 from twostage.rpc.server import ServiceServer
+from twostage.rpc.settings import SettingsError
 from twostage.v1 import gateway_pb2_grpc, ranking_pb2_grpc, retrieval_pb2_grpc
 
 SERVICE = "gateway"
@@ -49,7 +52,8 @@ def build(
 
     Returns:
         The server, not started, and what must have run before it may serve. That raises BundleError when the store
-        or the generation is not what it should be, and UserStoreUnavailable when the users' file is not.
+        or the generation is not what it should be, UserStoreUnavailable when the users' file is not, and
+        SettingsError when retrieval's targets are not as many as the index has shards.
 
     Raises:
         ValueError: The budget's shares leave nothing for retrieval.
@@ -57,9 +61,10 @@ def build(
     policy = settings.budget_policy()
     registry = registry if registry is not None else new_registry()
     observer = Observer(registry)
-    retrieval = Replicas(
-        settings.retrieval, retrieval_pb2_grpc.RetrievalServiceStub, max_message_bytes=settings.max_message_bytes
-    )
+    retrieval = [
+        Replicas(target, retrieval_pb2_grpc.RetrievalServiceStub, max_message_bytes=settings.max_message_bytes)
+        for target in settings.retrieval_targets
+    ]
     ranking = Replicas(
         settings.ranking, ranking_pb2_grpc.RankingServiceStub, max_message_bytes=settings.max_message_bytes
     )
@@ -75,26 +80,45 @@ def build(
         gateway_pb2_grpc.add_RecommendationServiceServicer_to_server(servicer, grpc_server)
 
     server = ServiceServer(SERVICE, [SERVICE_NAME], register, settings, registry=registry, logger=logger)
-    server.on_close(retrieval.close)
+    for shard in retrieval:
+        server.on_close(shard.close)
     server.on_close(ranking.close)
 
     def prepare() -> None:
         generation = Store(settings.store).open(settings.generation, verify=("items/",))
         _map_items(generation)
+        retrieval_stage = _retrieval_stage(retrieval, generation)
         users = SqliteUserStore(settings.users)
         server.on_close(users.close)
         pipeline = Pipeline(
             generation,
             users,
-            RetrievalAdapter(retrieval),
+            retrieval_stage,
             RankingAdapter(ranking),
             candidate_count=settings.candidate_count,
             observer=observer,
         )
         server.metrics.set_generation(generation.number)
-        servicer.loaded = Loaded(pipeline, users, EventReader(generation))
+        servicer.loaded = Loaded(
+            pipeline, SimilarItems(generation, retrieval_stage, observer), users, EventReader(generation)
+        )
 
     return server, prepare
+
+
+def _retrieval_stage(
+    retrieval: Sequence[Replicas[retrieval_pb2_grpc.RetrievalServiceStub]], generation: Generation
+) -> RetrievalAdapter | ShardedRetrievalAdapter:
+    """The retrieval stage: each replica with the whole index, or one shard of it behind each target."""
+    if len(retrieval) == 1:
+        return RetrievalAdapter(retrieval[0])
+    shard_count = len(generation.manifest.tower.index.shard_files)
+    if len(retrieval) != shard_count:
+        raise SettingsError(
+            f"retrieval: expected one target, or {shard_count} by semicolons for the shards of generation "
+            f"{generation.number}'s index, received {len(retrieval)}"
+        )
+    return ShardedRetrievalAdapter(retrieval, generation)
 
 
 def _map_items(generation: Generation) -> None:

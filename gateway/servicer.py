@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import grpc
 
-from gateway.adapters.retrieval import CandidateMessage
-from gateway.convert import read_recommend_request, write_recommend_response
+from gateway.adapters.candidates import CandidateMessage
+from gateway.convert import (
+    read_recommend_request,
+    read_similar_request,
+    write_recommend_response,
+    write_similar_response,
+)
 from gateway.engine.budget import Budget, BudgetPolicy
+from gateway.engine.response import Timing
 from gateway.events import EventReader, write_record_response
 from gateway.observer import Observer
 from gateway.pipeline import Pipeline
-from gateway.status import gateway_status, stage_statuses
+from gateway.similar_items import SimilarItems
+from gateway.status import AskedStage, gateway_status, stage_statuses
 from gateway.users.store import UserStore, UserStoreUnavailable
 from twostage.errors import NotReady
 from twostage.rpc import request_event
 from twostage.rpc.channels import Replicas
 from twostage.rpc.deadlines import remaining_seconds
 from twostage.v1 import gateway_pb2, gateway_pb2_grpc, ranking_pb2, ranking_pb2_grpc, retrieval_pb2, retrieval_pb2_grpc
+
+_RETRIEVAL_STATUS = retrieval_pb2.RetrievalServiceGetStatusRequest()
+_RANKING_STATUS = ranking_pb2.RankingServiceGetStatusRequest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +56,13 @@ class Loaded:
 
     Args:
         pipeline: Answers Recommend.
+        similar: Answers SimilarItems.
         users: Takes events.
         events: Checks events.
     """
 
     pipeline: Pipeline[CandidateMessage]
+    similar: SimilarItems
     users: UserStore
     events: EventReader
 
@@ -58,7 +71,7 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
     """Answers for people; empty-handed until ``loaded`` is set, and the server refuses requests until then.
 
     Args:
-        retrieval: The first stage's replicas.
+        retrieval: The first stage's replicas: of each shard, or of one that holds all rows.
         ranking: The second stage's.
         deadlines: How long requests may take.
         observer: Told of events.
@@ -69,14 +82,13 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
 
     def __init__(
         self,
-        retrieval: Replicas[retrieval_pb2_grpc.RetrievalServiceStub],
+        retrieval: Sequence[Replicas[retrieval_pb2_grpc.RetrievalServiceStub]],
         ranking: Replicas[ranking_pb2_grpc.RankingServiceStub],
         deadlines: Deadlines,
         observer: Observer,
     ) -> None:
         self.loaded: Loaded | None = None
-        self._retrieval = retrieval
-        self._ranking = ranking
+        self._stages = [*_asked_retrieval(retrieval), AskedStage("ranking", ranking, _RANKING_STATUS)]
         self._deadlines = deadlines
         self._observer = observer
         self._status = gateway_status()
@@ -86,20 +98,30 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
     ) -> gateway_pb2.RecommendResponse:
         """Recommends items to a person."""
         pipeline = self._require_loaded().pipeline
-        deadlines = self._deadlines
-        # Below the least that the answer itself needs there is no point in starting.
-        seconds = remaining_seconds(
-            context, deadlines.default, least=deadlines.policy.answer_least_seconds, during="before the request began"
-        )
-        budget = Budget(min(seconds, deadlines.longest), deadlines.policy)
+        budget = self._budget(context)
         response = pipeline.recommend(read_recommend_request(request, time.time), budget)
         request_event.attach(
             generation=response.generation,
             request_id=response.request_id,
             recommendation_count=len(response.recommendations),
-            **{f"{timing.stage.replace('.', '_')}_ms": round(timing.compute_ms, 3) for timing in response.timings},
+            **_milliseconds(response.timings),
         )
         return write_recommend_response(response)
+
+    def SimilarItems(  # noqa: N802 - the method's name in the contract
+        self, request: gateway_pb2.RecommendationServiceSimilarItemsRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.RecommendationServiceSimilarItemsResponse:
+        """Finds items that are like one."""
+        similar = self._require_loaded().similar
+        budget = self._budget(context)
+        response = similar.find(read_similar_request(request), budget)
+        request_event.attach(
+            generation=response.generation,
+            request_id=response.request_id,
+            item_count=len(response.items),
+            **_milliseconds(response.timings),
+        )
+        return write_similar_response(response)
 
     def RecordEvents(  # noqa: N802 - the method's name in the contract
         self, request: gateway_pb2.RecordEventsRequest, context: grpc.ServicerContext
@@ -122,18 +144,32 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
     ) -> gateway_pb2.RecommendationServiceGetStatusResponse:
         """What the gateway and the stages behind it hold."""
         del request, context
-        timeout = self._deadlines.status
-        retrieval_request = retrieval_pb2.RetrievalServiceGetStatusRequest()
-        ranking_request = ranking_pb2.RankingServiceGetStatusRequest()
         return gateway_pb2.RecommendationServiceGetStatusResponse(
             status=self._status.write(self.loaded.pipeline.generation if self.loaded is not None else None),
-            stages=[
-                *stage_statuses("retrieval", self._retrieval, retrieval_request, timeout),
-                *stage_statuses("ranking", self._ranking, ranking_request, timeout),
-            ],
+            stages=stage_statuses(self._stages, self._deadlines.status),
         )
 
     def _require_loaded(self) -> Loaded:
         if self.loaded is None:
             raise NotReady("loading")
         return self.loaded
+
+    def _budget(self, context: grpc.ServicerContext) -> Budget:
+        deadlines = self._deadlines
+        # Below the least that the answer itself needs there is no point in starting.
+        seconds = remaining_seconds(
+            context, deadlines.default, least=deadlines.policy.answer_least_seconds, during="before the request began"
+        )
+        return Budget(min(seconds, deadlines.longest), deadlines.policy)
+
+
+def _asked_retrieval(
+    shards: Sequence[Replicas[retrieval_pb2_grpc.RetrievalServiceStub]],
+) -> Iterator[AskedStage]:
+    for position, replicas in enumerate(shards):
+        name = "retrieval" if len(shards) == 1 else f"retrieval shard {position}"
+        yield AskedStage(name, replicas, _RETRIEVAL_STATUS)
+
+
+def _milliseconds(timings: Iterable[Timing]) -> dict[str, float]:
+    return {f"{timing.stage.replace('.', '_')}_ms": round(timing.compute_ms, 3) for timing in timings}

@@ -25,7 +25,8 @@ class GatewaySettings(ServiceSettings):
         generation: Which one, so that a service that is started anew serves what its neighbours serve; the store's
             current one when unset.
         users: The SQLite file of the user store, made when it does not exist.
-        retrieval: Where retrieval's replicas are; see `twostage.rpc.targets.Target`.
+        retrieval: Where retrieval's replicas are; see `twostage.rpc.targets.Target`. Where each retrieval server holds
+            one shard of the index, a target for every shard, shard 0 first, separated by semicolons.
         ranking: Where ranking's replicas are.
         candidate_count: How many candidates retrieval is asked for; never fewer than a request's own count, never
             more than the catalogue holds.
@@ -53,11 +54,23 @@ class GatewaySettings(ServiceSettings):
     answer_share: Share = 0.05
     status_timeout_ms: Milliseconds = 500.0
 
-    @field_validator("retrieval", "ranking")
+    @field_validator("retrieval")
+    @classmethod
+    def _are_targets(cls, text: str) -> str:
+        for part in _by_shard(text):
+            parse_target(part)
+        return text
+
+    @field_validator("ranking")
     @classmethod
     def _is_target(cls, text: str) -> str:
         parse_target(text)
         return text
+
+    @property
+    def retrieval_targets(self) -> tuple[str, ...]:
+        """Retrieval's targets: one where every replica holds the whole index, else one for each shard in order."""
+        return _by_shard(self.retrieval)
 
     def budget_policy(self) -> BudgetPolicy:
         """How a request's time is split.
@@ -66,3 +79,8 @@ class GatewaySettings(ServiceSettings):
             ValueError: The shares leave nothing for retrieval.
         """
         return BudgetPolicy(ranking_share=self.ranking_share, answer_share=self.answer_share)
+
+
+def _by_shard(text: str) -> tuple[str, ...]:
+    # Not commas: those separate the replicas of one shard.
+    return tuple(part.strip() for part in text.split(";"))

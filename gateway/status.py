@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 import sqlite3
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -25,22 +25,42 @@ def gateway_status() -> StatusWriter:
     return StatusWriter("gateway", package_version(), libraries)
 
 
-def stage_statuses(
-    stage: str, replicas: Replicas[Any], request: Any, timeout_seconds: float
-) -> Iterable[gateway_pb2.StageStatus]:
-    """Asks every replica of a stage at once; the answers come as they are read.
+class AskedStage(NamedTuple):
+    """A stage, or a shard of one, whose replicas are asked for their status.
 
     Args:
-        stage: ``retrieval`` or ``ranking``.
-        replicas: The stage's replicas.
-        request: The stage's own GetStatus request.
+        name: ``ranking``, ``retrieval`` or, where it is sharded, e.g. ``retrieval shard 0``.
+        replicas: Its replicas.
+        request: Its own GetStatus request.
+    """
+
+    name: str
+    replicas: Replicas[Any]
+    request: Any
+
+
+def stage_statuses(stages: Iterable[AskedStage], timeout_seconds: float) -> Iterator[gateway_pb2.StageStatus]:
+    """Asks every replica of all stages at once; the answers come as they are read, in the stages' order.
+
+    Args:
+        stages: Whom to ask.
         timeout_seconds: How long each may take.
     """
-    calls = [(replica, replica.stub.GetStatus.future(request, timeout=timeout_seconds)) for replica in replicas.all()]
-    if not calls:
-        yield gateway_pb2.StageStatus(stage=stage, address=replicas.target, error="no replica was found")
-    for replica, call in calls:
-        yield _read_status(stage, replica, call)
+    asked = [
+        (
+            stage,
+            [
+                (replica, replica.stub.GetStatus.future(stage.request, timeout=timeout_seconds))
+                for replica in stage.replicas.all()
+            ],
+        )
+        for stage in stages
+    ]
+    for stage, calls in asked:
+        if not calls:
+            yield gateway_pb2.StageStatus(stage=stage.name, address=stage.replicas.target, error="no replica was found")
+        for replica, call in calls:
+            yield _read_status(stage.name, replica, call)
 
 
 def _read_status(stage: str, replica: Replica[Any], call: Any) -> gateway_pb2.StageStatus:

@@ -21,7 +21,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = service_parser(
         "retrieval_service",
         "Finds candidates in the catalogue of a store's generation.",
-        {},
+        {
+            "shard": ("I", "which of the index's shards is searched, from 0; the whole index"),
+            "milvus-uri": ("URI", "search this Milvus instead of the bundle's index"),
+            "milvus-token": ("TOKEN", "what Milvus asks for; better given in the environment"),
+            "milvus-prefix": ("NAME", "beginning of the collections' names; twostage"),
+            "milvus-timeout-ms": ("MS", "how long one search may wait for Milvus; 250"),
+            "milvus-effort": ("X", "multiplies how thoroughly Milvus searches; 1"),
+        },
         port=50051,
         metrics_port=9101,
     )

@@ -9,7 +9,7 @@ from retrieval_service.engine.query import Candidates
 from twostage.candidates.source import Source
 
 # All bit sets are numbers below this.
-_BIT_SETS = 2 ** len(Source)
+_BIT_SET_COUNT = 2 ** len(Source)
 
 
 class RetrievalMetrics:
@@ -24,11 +24,10 @@ class RetrievalMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         candidates = Counter("twostage_retrieval_candidates_total", "Candidates found.", ("source",), registry=registry)
-        bit_sets = np.arange(_BIT_SETS)
         # Labels are resolved once, for resolving costs more than counting.
-        self._by_source = [
-            (candidates.labels((source.name or "").lower()), np.flatnonzero(bit_sets & source)) for source in Source
-        ]
+        self._counters = [candidates.labels((source.name or "").lower()) for source in Source]
+        bit_sets = np.arange(_BIT_SET_COUNT)
+        self._having = np.array([(bit_sets & source.value) > 0 for source in Source], np.float32)
         self._shortfalls = Counter(
             "twostage_retrieval_shortfalls_total",
             "Answers with fewer candidates than asked for.",
@@ -38,9 +37,8 @@ class RetrievalMetrics:
 
     def count(self, candidates: Candidates) -> None:
         """Counts one answer."""
-        by_bit_set = np.bincount(candidates.sources, minlength=_BIT_SETS)
-        for counter, having in self._by_source:
-            number = by_bit_set[having].sum()
+        by_bit_set = np.bincount(candidates.sources, minlength=_BIT_SET_COUNT).astype(np.float32)
+        for counter, number in zip(self._counters, (self._having @ by_bit_set).tolist(), strict=True):
             if number:
                 counter.inc(number)
         if candidates.shortfall is not None:

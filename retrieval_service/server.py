@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import grpc
 from structlog.typing import FilteringBoundLogger
@@ -13,11 +14,15 @@ from retrieval_service.engine.golden import check_golden
 from retrieval_service.metrics import RetrievalMetrics
 from retrieval_service.servicer import Held, RetrievalServicer
 from retrieval_service.settings import RetrievalSettings
+from twostage.bundle.generation import Generation
 from twostage.bundle.store import Store
 from twostage.rpc.launch import launch
 from twostage.rpc.metrics import new_registry
 from twostage.rpc.server import ServiceServer
 from twostage.v1 import retrieval_pb2_grpc
+
+if TYPE_CHECKING:
+    from retrieval_service.milvus.milvus_index import MilvusIndex
 
 SERVICE_NAME = "twostage.v1.RetrievalService"
 
@@ -35,7 +40,8 @@ def load(settings: RetrievalSettings, logger: FilteringBoundLogger) -> Held:
     verify = _READ_FOLDERS if settings.verify_checksums else ()
     generation = Store(settings.store).open(settings.generation, verify=verify)
     verified = time.perf_counter()
-    engine = RetrievalEngine.open(generation)
+    milvus = _milvus(settings, generation)
+    engine = RetrievalEngine.open(generation, shard=settings.shard, index=milvus)
     # Opened now, so that a damaged table is found here and not by the first request.
     item_count = len(generation.ids)
     engine.warm()
@@ -45,12 +51,33 @@ def load(settings: RetrievalSettings, logger: FilteringBoundLogger) -> Held:
         "generation loaded",
         generation=generation.number,
         item_count=item_count,
-        index=index.factory,
+        index=index.factory if milvus is None else f"milvus {settings.milvus_uri}",
+        shard=f"{engine.shard.index} of {engine.shard.count}" if engine.shard.count > 1 else None,
         golden="none in the bundle, not checked" if golden_count is None else f"{golden_count} answers agree",
         verify_ms=round((verified - started) * 1e3, 1) if settings.verify_checksums else None,
         load_ms=round((time.perf_counter() - verified) * 1e3, 1),
     )
     return Held(generation, engine)
+
+
+def _milvus(settings: RetrievalSettings, generation: Generation) -> MilvusIndex | None:
+    """The generation's collection in Milvus, where one is to be searched.
+
+    Raises:
+        BundleCorrupt: There is no such collection, or it holds something else.
+        NotReady: Milvus does not answer.
+    """
+    if settings.milvus_uri is None:
+        return None
+    # Loaded only here: the client brings gRPC stubs and pandas along.
+    from retrieval_service.milvus.address import MilvusAddress  # noqa: PLC0415
+    from retrieval_service.milvus.collection import Collection  # noqa: PLC0415
+    from retrieval_service.milvus.milvus_index import MilvusIndex, SearchPlan  # noqa: PLC0415
+
+    address = MilvusAddress.parse(settings.milvus_uri, settings.milvus_token.get_secret_value())
+    collection = Collection.of(generation, prefix=settings.milvus_prefix)
+    plan = SearchPlan(timeout_seconds=settings.milvus_timeout_ms / 1e3, effort=settings.milvus_effort)
+    return MilvusIndex.open(address, collection, plan=plan)
 
 
 def build(settings: RetrievalSettings, logger: FilteringBoundLogger) -> tuple[ServiceServer, Callable[[], None]]:

@@ -10,8 +10,9 @@ from importlib.metadata import version
 
 import grpc
 
-from retrieval_service.convert import query_of, response_of
+from retrieval_service.convert import query_of, response_of, similar_query_of, similar_response_of, write_gathered
 from retrieval_service.engine.engine import RetrievalEngine
+from retrieval_service.engine.query import Candidates, Gathered
 from retrieval_service.metrics import RetrievalMetrics
 from twostage.bundle.generation import Generation
 from twostage.errors import GenerationNotLoaded, NotReady
@@ -51,32 +52,49 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
     def Retrieve(  # noqa: N802 - the contract's name
         self, request: retrieval_pb2.RetrieveRequest, context: grpc.ServicerContext
     ) -> retrieval_pb2.RetrieveResponse:
-        """Finds exactly `count` candidates or says why not."""
+        """Finds exactly `count` candidates or says why not; a gateway that merges shards gets what sources brought."""
         started = time.perf_counter()
-        held = self._held
-        if held is None:
-            raise NotReady("no generation is loaded")
-        number = held.generation.number
-        if request.generation not in (0, number):
-            raise GenerationNotLoaded(request.generation, [number])
+        held = self._holding(request.generation)
         ids = held.generation.ids
+        number = held.generation.number
         query = query_of(request, ids)
-        resolved = time.perf_counter()
+        resolve_ms = (time.perf_counter() - started) * 1e3
+        if request.HasField("shard"):
+            asked = request.shard
+            gathered = held.engine.gather(query, shared=asked.with_shared_sources, exhaustive=asked.exhaustive)
+            response = retrieval_pb2.RetrieveResponse(generation=number, history_rows=query.history.rows.tolist())
+            write_gathered(response, gathered, held.engine.shard, resolve_ms)
+            _attach_gathered(number, gathered)
+            return response
         candidates = held.engine.retrieve(query)
-        self._metrics.count(candidates)
-        request_event.attach(
-            generation=number,
-            candidate_count=len(candidates.rows),
-            missing_count=query.count - len(candidates.rows),
-            search_ms=candidates.timings_ms["search"],
-        )
+        self._count(number, candidates, query.count)
         return response_of(
             candidates,
             generation=number,
             history_rows=query.history.rows,
             ids=ids if request.return_item_ids else None,
-            resolve_ms=(resolved - started) * 1e3,
+            resolve_ms=resolve_ms,
         )
+
+    def SimilarItems(  # noqa: N802 - the contract's name
+        self, request: retrieval_pb2.RetrievalServiceSimilarItemsRequest, context: grpc.ServicerContext
+    ) -> retrieval_pb2.RetrievalServiceSimilarItemsResponse:
+        """Finds the items that are nearest to one, exactly `count` or says why not."""
+        started = time.perf_counter()
+        held = self._holding(request.generation)
+        ids = held.generation.ids
+        number = held.generation.number
+        query = similar_query_of(request, ids)
+        resolve_ms = (time.perf_counter() - started) * 1e3
+        if request.HasField("shard"):
+            gathered = held.engine.gather_similar(query, exhaustive=request.shard.exhaustive)
+            response = retrieval_pb2.RetrievalServiceSimilarItemsResponse(generation=number)
+            write_gathered(response, gathered, held.engine.shard, resolve_ms)
+            _attach_gathered(number, gathered)
+            return response
+        candidates = held.engine.similar(query)
+        self._count(number, candidates, query.count)
+        return similar_response_of(candidates, generation=number, resolve_ms=resolve_ms)
 
     def GetStatus(  # noqa: N802 - the contract's name
         self, request: retrieval_pb2.RetrievalServiceGetStatusRequest, context: grpc.ServicerContext
@@ -86,3 +104,31 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
         return retrieval_pb2.RetrievalServiceGetStatusResponse(
             status=self._status.write(held.generation if held is not None else None)
         )
+
+    def _holding(self, generation: int) -> Held:
+        """What is held, when it is the generation asked for; 0 asks for any."""
+        held = self._held
+        if held is None:
+            raise NotReady("no generation is loaded")
+        number = held.generation.number
+        if generation not in (0, number):
+            raise GenerationNotLoaded(generation, [number])
+        return held
+
+    def _count(self, generation: int, candidates: Candidates, count: int) -> None:
+        self._metrics.count(candidates)
+        request_event.attach(
+            generation=generation,
+            candidate_count=len(candidates.rows),
+            missing_count=count - len(candidates.rows),
+            search_ms=candidates.timings_ms["search"],
+        )
+
+
+def _attach_gathered(generation: int, gathered: Gathered) -> None:
+    request_event.attach(
+        generation=generation,
+        list_count=len(gathered.lists),
+        listed_row_count=sum(len(entry.rows) for entry in gathered.lists),
+        search_ms=gathered.timings_ms["search"],
+    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Self
 
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from twostage.rpc.settings import GenerationNumber, Port, ServiceSettings
@@ -18,6 +20,14 @@ class RetrievalSettings(ServiceSettings):
             current one when unset.
         verify_checksums: True compares the sums of all files that are read before serving; about a second for each
             gigabyte.
+        shard: Which of the index's shards this server searches, from 0, for gateways that merge all of them; the whole
+            index when unset.
+        milvus_uri: The Milvus that is searched instead of the bundle's index: ``http://host:19530``, or a local file
+            ending in ``.db``; the bundle's index when unset. `twostage index push` puts a generation there.
+        milvus_token: What Milvus asks for, e.g. ``user:password``.
+        milvus_prefix: Beginning of the collections' names.
+        milvus_timeout_ms: How long one search may wait for Milvus.
+        milvus_effort: Multiplies how thoroughly Milvus searches.
     """
 
     model_config = SettingsConfigDict(env_prefix="TWOSTAGE_RETRIEVAL_")
@@ -27,3 +37,17 @@ class RetrievalSettings(ServiceSettings):
     store: Path
     generation: GenerationNumber | None = None
     verify_checksums: bool = True
+    shard: Annotated[int, Field(ge=0)] | None = None
+    milvus_uri: str | None = None
+    milvus_token: SecretStr = SecretStr("")
+    milvus_prefix: str = "twostage"
+    milvus_timeout_ms: Annotated[float, Field(gt=0, le=60_000)] = 250.0
+    milvus_effort: Annotated[float, Field(gt=0, le=100)] = 1.0
+
+    @model_validator(mode="after")
+    def _searches_one_index(self) -> Self:
+        if self.shard is not None and self.milvus_uri is not None:
+            raise ValueError(
+                f"milvus_uri: expected none beside a shard of the bundle's index, received {self.milvus_uri}"
+            )
+        return self

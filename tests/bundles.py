@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,16 @@ from retrieval_service.engine.engine import RetrievalEngine
 from retrieval_service.engine.golden import golden_answers, write_golden
 from twostage.bundle.arrays import write_array
 from twostage.bundle.histories import write_histories
-from twostage.bundle.manifest import ActionEntry, IndexEntry, RankerEntry, SchemaEntry, SourceEntry, TowerEntry
+from twostage.bundle.id_table import IdTable
+from twostage.bundle.manifest import (
+    ActionEntry,
+    IndexEntry,
+    OrdersEntry,
+    RankerEntry,
+    SchemaEntry,
+    SourceEntry,
+    TowerEntry,
+)
 from twostage.bundle.store import Store
 from twostage.bundle.writer import GenerationWriter
 from twostage.features import model_inputs
@@ -86,6 +96,44 @@ def make_catalogue(*, item_count: int = 200, dimension: int = 16, seed: int = 0)
     )
 
 
+@dataclass(frozen=True)
+class TinyOrders:
+    """Orders of a catalogue's items beside popularity, uint32 rows.
+
+    Args:
+        trending: A quarter of the rows, in random order.
+        arrivals: The rows with a year, the latest year first, ties by row.
+        representatives: Two rows of every cluster, cluster by cluster.
+    """
+
+    trending: NDArray[np.uint32]
+    arrivals: NDArray[np.uint32]
+    representatives: NDArray[np.uint32]
+
+
+def make_orders(catalogue: TinyCatalogue) -> TinyOrders:
+    """Makes orders; the same catalogue has the same."""
+    item_count = len(catalogue.item_ids)
+    shuffled = np.random.default_rng(11).permutation(item_count)
+    dated = np.flatnonzero(~np.isnan(catalogue.years))
+    clusters = [np.flatnonzero(catalogue.clusters == cluster)[:2] for cluster in range(len(CLUSTERS))]
+    return TinyOrders(
+        trending=shuffled[: item_count // 4].astype(np.uint32),
+        arrivals=dated[np.argsort(-catalogue.years[dated], kind="stable")].astype(np.uint32),
+        representatives=np.concatenate(clusters).astype(np.uint32),
+    )
+
+
+def make_tag_vectors(catalogue: TinyCatalogue) -> dict[str, NDArray[np.float32]]:
+    """The names of the clusters that have items, each with the mean vector of those, L2-normalised."""
+    means = {
+        name: catalogue.vectors[catalogue.clusters == cluster].mean(axis=0)
+        for cluster, name in enumerate(CLUSTERS)
+        if (catalogue.clusters == cluster).any()
+    }
+    return {name: (mean / np.linalg.norm(mean)).astype(np.float32) for name, mean in means.items()}
+
+
 def user_tower_path(dimension: int = 16) -> Path:
     """An untrained user tower for LiteRT, made once in a test session."""
     return _tiny_models(dimension) / "user_tower.tflite"
@@ -104,6 +152,8 @@ def make_store(
     seed: int = 0,
     user_count: int = 20,
     with_models: bool = False,
+    with_sources: bool = False,
+    source_shares: Mapping[str, float] | None = None,
     make_current: bool = True,
 ) -> Store:
     """Publishes one more generation to the store at ``path``; the first makes the store.
@@ -118,6 +168,8 @@ def make_store(
         seed: Seed of everything random.
         user_count: People with histories.
         with_models: True adds the ranker's SavedModel, ``models/default/<generation>``.
+        with_sources: True adds what the optional sources read: :func:`make_orders` and :func:`make_tag_vectors`.
+        source_shares: The tower's shares of sources by name; none when None.
         make_current: False publishes without moving CURRENT.
     """
     store = Store(path)
@@ -130,7 +182,11 @@ def make_store(
             attributes={"tags": catalogue.tags, "language": catalogue.languages, "year": catalogue.years},
         )
         tower = _write_tower(writer.path, catalogue.vectors)
-        _write_golden(writer.path, tower, kinds, catalogue)
+        tower = tower.model_copy(update={"source_shares": dict(source_shares or {})})
+        orders = OrdersEntry()
+        if with_sources:
+            tower, orders = _write_sources(writer.path, tower, catalogue)
+        _write_golden(writer.path, tower, orders, kinds, catalogue)
         ranker = _write_ranker(writer.path, catalogue)
         if with_models:
             shutil.copytree(ranker_path(dimension), writer.model_path(RANKER))
@@ -146,6 +202,7 @@ def make_store(
                 "default_tower": TOWER,
                 "rankers": {RANKER: ranker},
                 "default_ranker": RANKER,
+                "orders": orders,
                 "source": SourceEntry(name="tiny", fingerprint=f"seed-{seed}", user_count=user_count),
             },
             make_current=make_current,
@@ -171,9 +228,24 @@ def _write_tower(bundle: Path, vectors: NDArray[np.float32]) -> TowerEntry:
     )
 
 
-def _write_golden(bundle: Path, tower: TowerEntry, kinds: dict[str, str], catalogue: TinyCatalogue) -> None:
+def _write_sources(bundle: Path, tower: TowerEntry, catalogue: TinyCatalogue) -> tuple[TowerEntry, OrdersEntry]:
+    orders = make_orders(catalogue)
+    write_array(bundle / "items" / "trending.npy", orders.trending)
+    write_array(bundle / "items" / "arrivals.npy", orders.arrivals)
+    folder = f"retrieval/{TOWER}"
+    write_array(bundle / folder / "representatives.npy", orders.representatives)
+    tags = make_tag_vectors(catalogue)
+    IdTable.write(bundle / folder / "tags" / "vocabulary", list(tags))
+    write_array(bundle / folder / "tags" / "vectors.npy", np.array(list(tags.values())))
+    named = {"representatives": f"{folder}/representatives.npy", "tags": f"{folder}/tags"}
+    return tower.model_copy(update=named), OrdersEntry(trending="items/trending.npy", arrivals="items/arrivals.npy")
+
+
+def _write_golden(
+    bundle: Path, tower: TowerEntry, orders: OrdersEntry, kinds: dict[str, str], catalogue: TinyCatalogue
+) -> None:
     item_count = len(catalogue.item_ids)
-    engine = RetrievalEngine.open_folder(bundle, tower, attributes=kinds, item_count=item_count)
+    engine = RetrievalEngine.open_folder(bundle, tower, attributes=kinds, item_count=item_count, orders=orders)
     histories = [[], [0], [row % item_count for row in (3, 14, 15)]]
     write_golden(bundle, golden_answers(engine, histories, count=20))
 

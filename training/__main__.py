@@ -1,4 +1,4 @@
-"""The offline commands: ``python -m training data | train | evaluate``, reached through ``twostage``."""
+"""The offline commands: ``python -m training data | train | evaluate | index``, reached through ``twostage``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from training.commands.data import data
 from training.commands.evaluate import evaluate
+from training.commands.index import index
 from training.commands.train import train
 
 
@@ -22,6 +23,7 @@ def main() -> None:
 main.add_command(data)
 main.add_command(train)
 main.add_command(evaluate)
+main.add_command(index)
 
 if __name__ == "__main__":
     main(prog_name="twostage")

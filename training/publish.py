@@ -20,14 +20,18 @@ from ranking_service.engine.golden import write_golden as write_ranking_golden
 from retrieval_service.engine.engine import RetrievalEngine
 from retrieval_service.engine.golden import golden_answers as retrieval_answers
 from retrieval_service.engine.golden import write_golden as write_retrieval_golden
-from retrieval_service.engine.index.index_builder import build_index, write_index
+from retrieval_service.engine.index.builder import IndexAim, build_index, write_index
 from training.data.dataset import Catalogue
 from training.evaluation.stages import Stages
 from training.features.histories import UserOrder, taste_of
+from training.index_plot import plot_frontier
 from training.progress import Report, Silent
 from training.ranker.candidates import CandidateLists, Requests, make_requests, retrieve
 from training.ranker.export import export_ranker, ranker_tables
+from training.reindex import FRONTIER_PLOT, TUNING_QUERIES
 from training.saved_model_scorer import SavedModelScorer
+from training.sources.shares import Choice
+from training.sources.write import write_orders, write_tower_sources
 from training.towers.export import export_item_tower, user_tower_to_litert
 from training.train import TrainedModels
 from twostage.bundle.arrays import write_array
@@ -58,6 +62,7 @@ def publish(
     models: TrainedModels,
     store: Store,
     *,
+    aim: IndexAim | None = None,
     measure: Callable[[Stages], Mapping[str, Any]] | None = None,
     report: Report | None = None,
 ) -> Manifest:
@@ -66,6 +71,7 @@ def publish(
     Args:
         models: What was trained.
         store: Where to; made when it does not exist.
+        aim: What the index must do; the builder's defaults when None.
         measure: Given the engines over what is about to be published, returns offline metrics for the manifest; None
             measures nothing.
         report: Told of progress.
@@ -82,9 +88,11 @@ def publish(
         report.stage(f"export of generation {writer.generation}")
         some = _golden_requests(models)
         fields = _write_items(models, writer)
-        fields |= _write_retrieval(models, writer)
+        fields |= _write_retrieval(models, writer, aim)
+        tower, choice = write_tower_sources(models, writer.path, fields["towers"][TOWER], report)
+        fields["towers"] = {TOWER: tower}
         fields |= _write_ranker(models, writer, some)
-        fields |= _describe(models)
+        fields |= _describe(models, choice)
         stages = _open_stages(writer, fields)
         _write_golden(writer, stages, some)
         metrics = {} if measure is None else dict(measure(stages))
@@ -118,7 +126,8 @@ def _write_items(models: TrainedModels, writer: GenerationWriter) -> dict[str, A
         popularity=np.bincount(past.rows[taste], minlength=len(catalogue)).astype(np.float32),
         attributes=item_attributes(catalogue),
     )
-    return {"item_count": len(catalogue), "attributes": kinds}
+    orders = write_orders(writer.path, past, len(catalogue), models.dataset.actions, models.profile.config.sources)
+    return {"item_count": len(catalogue), "attributes": kinds, "orders": orders}
 
 
 def item_attributes(catalogue: Catalogue) -> dict[str, Sequence[Sequence[str]] | NDArray[np.float64]]:
@@ -128,24 +137,24 @@ def item_attributes(catalogue: Catalogue) -> dict[str, Sequence[Sequence[str]] |
     for name in schema.categorical:
         attributes[name] = [[value] if value else [] for value in catalogue.columns.column(name).to_pylist()]
     for name in schema.multi_valued:
-        attributes[name] = [
-            [value for value in values or [] if value] for values in catalogue.columns.column(name).to_pylist()
-        ]
+        attributes[name] = catalogue.values(name)
     for name in schema.numeric:
         values = catalogue.columns.column(name).to_pylist()
         attributes[name] = np.array([np.nan if value is None else value for value in values], np.float64)
     return attributes
 
 
-def _write_retrieval(models: TrainedModels, writer: GenerationWriter) -> dict[str, Any]:
+def _write_retrieval(models: TrainedModels, writer: GenerationWriter, aim: IndexAim | None) -> dict[str, Any]:
     towers, folder = models.towers, f"retrieval/{TOWER}"
     vectors = towers.item_vectors
     past = models.past
     drawn = np.random.default_rng(models.seed).permutation(np.unique(past.users))[:_INDEX_QUERY_COUNT]
     queries = make_requests(towers, past, drawn, models.dataset.actions).user_vectors
-    index, entry = build_index(vectors, queries, seed=models.seed, file=f"{folder}/index.faiss")
+    index = build_index(vectors, queries, aim, seed=models.seed, folder=folder)
     write_array(writer.path / folder / "item_vectors.npy", vectors)
-    write_index(index, writer.path / entry.file)
+    write_array(writer.path / folder / TUNING_QUERIES, queries)
+    write_index(index, writer.path)
+    plot_frontier(index.entry, writer.path / folder / FRONTIER_PLOT)
     (writer.path / folder / "user_tower.tflite").write_bytes(user_tower_to_litert(towers.user_tower, vectors))
     (writer.path / ITEM_ENCODING_FILE).write_text(
         json.dumps(towers.encoder.to_json(), ensure_ascii=False) + "\n", encoding="utf-8"
@@ -156,7 +165,7 @@ def _write_retrieval(models: TrainedModels, writer: GenerationWriter) -> dict[st
         history_length=HISTORY_LENGTH,
         item_vectors=f"{folder}/item_vectors.npy",
         user_tower=f"{folder}/user_tower.tflite",
-        index=entry,
+        index=index.entry.model_copy(update={"queries": f"{folder}/{TUNING_QUERIES}"}),
     )
     return {"towers": {TOWER: tower}, "default_tower": TOWER}
 
@@ -191,7 +200,7 @@ def _write_ranker(
     return {"rankers": {RANKER: entry}, "default_ranker": RANKER}
 
 
-def _describe(models: TrainedModels) -> dict[str, Any]:
+def _describe(models: TrainedModels, choice: Choice) -> dict[str, Any]:
     dataset = models.dataset
     schema = dataset.catalogue.schema
     return {
@@ -224,6 +233,7 @@ def _describe(models: TrainedModels) -> dict[str, Any]:
             "ranker_best_epoch": models.ranker.best_epoch,
             "ranker_ndcg": _number(models.ranker.best_score),
             "retrieval_ndcg": _number(models.ranker.retrieval_score),
+            "source_shares": choice.as_manifest(),
         },
         "libraries": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
     }

@@ -32,6 +32,7 @@ class CallFailed(Exception):
 
         CallFailed
         ├── InvalidRequest       a field breaks the contract; the message names it
+        ├── NotFound             what was asked for by name does not exist; the message names it
         ├── GatewayUnavailable   nobody answers at the address, or the gateway is loading or stopping
         └── DeadlineExceeded     no answer in the time given
 
@@ -51,6 +52,10 @@ class InvalidRequest(CallFailed):
     """A field breaks the contract; the message names it, what was expected and what came."""
 
 
+class NotFound(CallFailed):
+    """What was asked for by name does not exist; the message names it."""
+
+
 class GatewayUnavailable(CallFailed):
     """Nobody answers at the address, or the gateway is loading or stopping."""
 
@@ -61,6 +66,7 @@ class DeadlineExceeded(CallFailed):
 
 _BY_CODE: dict[grpc.StatusCode, type[CallFailed]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.UNAVAILABLE: GatewayUnavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
 }
@@ -156,6 +162,42 @@ class Client:
         response: gateway_pb2.RecommendResponse = self._call(self._stub.Recommend, request, timeout_seconds)
         return response
 
+    def similar_items(
+        self,
+        item_id: str,
+        *,
+        count: int | None = None,
+        condition_filter: common_pb2.Filter | None = None,
+        exclude_item_ids: Sequence[str] = (),
+        attributes: Sequence[str] = (),
+        timeout_seconds: float | None = None,
+    ) -> gateway_pb2.RecommendationServiceSimilarItemsResponse:
+        """Asks for items that are like one; every argument is the request's field of that name, ``filter`` excepted.
+
+        Args:
+            item_id: Like which.
+            count: How many, 1..200; the gateway's 20 when None.
+            condition_filter: Which items may be answered.
+            exclude_item_ids: Items not to answer, beside the item itself.
+            attributes: Attributes to return with each item.
+            timeout_seconds: How long this call may take; the client's own when None.
+
+        Raises:
+            NotFound: The gateway knows no such item.
+            CallFailed: The gateway did not answer; see its subclasses.
+        """
+        request = gateway_pb2.RecommendationServiceSimilarItemsRequest(
+            item_id=item_id,
+            count=count,
+            filter=condition_filter,
+            exclude_item_ids=exclude_item_ids,
+            attributes=attributes,
+        )
+        response: gateway_pb2.RecommendationServiceSimilarItemsResponse = self._call(
+            self._stub.SimilarItems, request, timeout_seconds
+        )
+        return response
+
     def record(
         self, events: Iterable[gateway_pb2.Event], *, timeout_seconds: float | None = None
     ) -> gateway_pb2.RecordEventsResponse:
@@ -205,5 +247,5 @@ class Client:
         details = (call.details() if isinstance(call, grpc.Call) else None) or "no reason given"
         found = error_info(error)
         kind = _BY_CODE.get(code, CallFailed)
-        place = "" if kind is InvalidRequest else f"gateway at {self.address}: {code.name}: "
+        place = "" if kind in (InvalidRequest, NotFound) else f"gateway at {self.address}: {code.name}: "
         return kind(place + " ".join(details.split()), code, found.reason if found is not None else "")

@@ -9,6 +9,7 @@
         │   ├── ItemNotFound
         │   └── UserNotFound
         ├── GenerationNotLoaded      another generation is wanted than those held here
+        ├── NotWhole                 all of a catalogue is asked of a server that holds a part of it
         ├── NotReady                 loading, draining, or a dependency is not there
         ├── Overloaded               over capacity; says when to try again
         ├── DeadlineSpent            the caller's time is over
@@ -180,6 +181,23 @@ class GenerationNotLoaded(TwostageError):
         shown = ",".join(map(str, self.held))
         super().__init__(
             f"generation: expected one of [{shown}], received {wanted}", {"wanted": str(wanted), "held": shown}
+        )
+
+
+class NotWhole(TwostageError):
+    """All of a catalogue is asked of a server that holds one shard of it.
+
+    Args:
+        shard_index: Which one it holds, from 0.
+        shard_count: How many there are.
+    """
+
+    reason = "NOT_WHOLE"
+
+    def __init__(self, shard_index: int, shard_count: int) -> None:
+        super().__init__(
+            f"shard: expected to be asked as a shard, for this server holds shard {shard_index} of {shard_count}",
+            {"shard_index": str(shard_index), "shard_count": str(shard_count)},
         )
 
 

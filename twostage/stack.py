@@ -1,4 +1,4 @@
-"""The four servers of one store on one machine: how each is started, watched and stopped."""
+"""The servers of one store on one machine: how each is started, watched and stopped."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
+from typing import NamedTuple
 
 from twostage.bundle.checksums import verify_files
 from twostage.bundle.errors import BundleError
@@ -28,7 +30,11 @@ RESTART_SECONDS = (0.2, 1.0, 3.0, 10.0)
 
 @dataclass(frozen=True)
 class Ports:
-    """Where each server listens on loopback; metrics ports of 0 serve no metrics."""
+    """Where each server listens on loopback; metrics ports of 0 serve no metrics.
+
+    Where the index is served by shards, their servers take the first of ``shards`` and ``shard_metrics`` instead of
+    ``retrieval`` and ``retrieval_metrics``; where there are fewer ports for metrics, the others serve none.
+    """
 
     gateway: int = 50050
     retrieval: int = 50051
@@ -37,16 +43,22 @@ class Ports:
     gateway_metrics: int = 9100
     retrieval_metrics: int = 9101
     ranking_metrics: int = 9102
+    shards: Sequence[int] = range(50060, 51060)
+    shard_metrics: Sequence[int] = range(9110, 10110)
 
     @classmethod
-    def free(cls) -> Ports:
-        """Ports that nobody listens on now, without metrics; for a stack beside others."""
+    def free(cls, *, shard_count: int = 0) -> Ports:
+        """Ports that nobody listens on now, without metrics; for a stack beside others.
+
+        Args:
+            shard_count: How many ports there are for shards.
+        """
         with ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in range(4)]
+            sockets = [stack.enter_context(socket.socket()) for _ in range(4 + shard_count)]
             for each in sockets:
                 each.bind(("127.0.0.1", 0))
-            gateway, retrieval, ranking, model_server = (int(each.getsockname()[1]) for each in sockets)
-        return cls(gateway, retrieval, ranking, model_server, 0, 0, 0)
+            gateway, retrieval, ranking, model_server, *shards = (int(each.getsockname()[1]) for each in sockets)
+        return cls(gateway, retrieval, ranking, model_server, 0, 0, 0, shards=shards, shard_metrics=())
 
 
 def model_config(store: Store, generations: list[int]) -> str:
@@ -72,8 +84,42 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+class Listener(NamedTuple):
+    """Where one server listens on loopback; a metrics port of 0 serves none."""
+
+    port: int
+    metrics_port: int
+
+    @property
+    def address(self) -> str:
+        """Its address for callers."""
+        return f"127.0.0.1:{self.port}"
+
+
+def _listeners(ports: Ports, shard_count: int) -> dict[str, Listener]:
+    """Where each server listens, by name."""
+    if shard_count == 1:
+        retrieval = {"retrieval": Listener(ports.retrieval, ports.retrieval_metrics)}
+    elif shard_count > len(ports.shards):
+        raise ChildFailedError(f"ports: expected one for each of {shard_count} shards, received {len(ports.shards)}")
+    else:
+        metrics = chain(ports.shard_metrics, repeat(0))
+        retrieval = {
+            f"retrieval {index}": Listener(port, metrics_port)
+            for index, port, metrics_port in zip(range(shard_count), ports.shards, metrics, strict=False)
+        }
+    return {
+        "gateway": Listener(ports.gateway, ports.gateway_metrics),
+        **retrieval,
+        "ranking": Listener(ports.ranking, ports.ranking_metrics),
+        "model server": Listener(ports.model_server, 0),
+    }
+
+
 class Stack:
     """Model server, retrieval, ranking and gateway of one store, each a process of its own.
+
+    Retrieval is one process that holds the whole index, or one for each of the index's shards.
 
     Args:
         store: The store; its current generation is served.
@@ -82,9 +128,11 @@ class Stack:
         on_line: Called with (name, line) for what the children print.
         say: Called with a line for a person, e.g. when a child died.
         restart: True starts a dead child again.
+        by_shard: True serves every shard of the index by a process of its own.
 
     Raises:
         BundleError: There is no generation to serve, or a model's file is not what it should be.
+        ChildFailedError: There are fewer ports than shards.
     """
 
     def __init__(
@@ -96,6 +144,7 @@ class Stack:
         on_line: Callable[[str, str], None],
         say: Callable[[str], None],
         restart: bool = True,
+        by_shard: bool = False,
     ) -> None:
         self.store = store
         self.ports = ports
@@ -113,21 +162,24 @@ class Stack:
         opened = store.open(self.generation)
         verify_files(store.path, opened.manifest.model_files)
         self._ranker = opened.manifest.ranker
+        self.listeners = _listeners(ports, len(opened.manifest.tower.index.shard_files) if by_shard else 1)
         self.model_server = self._model_server()
-        self.retrieval = self._python("retrieval_service", "retrieval")
-        self.ranking = self._python("ranking_service", "ranking", "--model-server", f"127.0.0.1:{ports.model_server}")
+        self.retrieval = tuple(self._retrieval())
+        self.ranking = self._python(
+            "ranking_service", "ranking", "--model-server", self.listeners["model server"].address
+        )
         self.gateway = self._python(
             "gateway",
             "gateway",
-            *("--retrieval", f"127.0.0.1:{ports.retrieval}"),
-            *("--ranking", f"127.0.0.1:{ports.ranking}"),
+            *("--retrieval", ";".join(self.listeners[child.name].address for child in self.retrieval)),
+            *("--ranking", self.listeners["ranking"].address),
             *("--users", str(users)),
         )
 
     @property
     def children(self) -> tuple[ServiceProcess, ...]:
         """The servers, those that others need first."""
-        return (self.model_server, self.retrieval, self.ranking, self.gateway)
+        return (self.model_server, *self.retrieval, self.ranking, self.gateway)
 
     def import_histories(self) -> None:
         """Imports the histories that training wrote into the user store; those imported before are left alone.
@@ -180,18 +232,10 @@ class Stack:
         return seconds
 
     def _require_free_ports(self) -> None:
-        ports = self.ports
-        for name, port in {
-            "gateway": ports.gateway,
-            "retrieval": ports.retrieval,
-            "ranking": ports.ranking,
-            "model server": ports.model_server,
-            "gateway metrics": ports.gateway_metrics,
-            "retrieval metrics": ports.retrieval_metrics,
-            "ranking metrics": ports.ranking_metrics,
-        }.items():
-            if not port:
-                continue
+        listeners = self.listeners.items()
+        named = [(name, listener.port) for name, listener in listeners]
+        named += [(f"{name} metrics", listener.metrics_port) for name, listener in listeners if listener.metrics_port]
+        for name, port in named:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
@@ -235,15 +279,20 @@ class Stack:
         if self._importing:
             self._importing.terminate()
 
+    def _retrieval(self) -> Iterator[ServiceProcess]:
+        names = [name for name in self.listeners if name.startswith("retrieval")]
+        for index, name in enumerate(names):
+            shard = ("--shard", str(index)) if len(names) > 1 else ()
+            yield self._python("retrieval_service", name, *shard)
+
     def _python(self, module: str, name: str, *arguments: str) -> ServiceProcess:
-        port = getattr(self.ports, name)
-        metrics_port = getattr(self.ports, f"{name}_metrics")
+        listener = self.listeners[name]
         return ServiceProcess.python(
             module,
             *("--store", str(self.store.path)),
             *("--generation", str(self.generation)),
-            *("--port", str(port)),
-            *("--metrics-port", str(metrics_port)),
+            *("--port", str(listener.port)),
+            *("--metrics-port", str(listener.metrics_port)),
             *arguments,
             name=name,
             on_line=self._on_line,

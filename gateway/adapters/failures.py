@@ -21,13 +21,14 @@ class _Relayed(Violation):
         return self.expected
 
 
-def raise_failure(stage: str, error: grpc.RpcError, timeout_seconds: float) -> NoReturn:
+def raise_failure(stage: str, error: grpc.RpcError, timeout_seconds: float, *, part: str = "") -> NoReturn:
     """Raises what a failed call means.
 
     Args:
         stage: ``retrieval`` or ``ranking``.
         error: What the stub raised.
         timeout_seconds: How long was waited at most.
+        part: Which part of the stage was asked, e.g. ``shard 2 of 3``; empty for all of it.
 
     Raises:
         InvalidField: The stage refuses the request, with its own words; the caller is told.
@@ -40,7 +41,8 @@ def raise_failure(stage: str, error: grpc.RpcError, timeout_seconds: float) -> N
         if violations:
             raise InvalidField.several(violations) from error
     details = call.details() if call is not None else None
-    raise _stage_failure(stage, code, details or "no reason given", error, timeout_seconds) from error
+    place = f"{part}: " if part else ""
+    raise _stage_failure(stage, code, details or "no reason given", error, timeout_seconds, place) from error
 
 
 def _as_call(error: object) -> grpc.Call | None:
@@ -49,20 +51,20 @@ def _as_call(error: object) -> grpc.Call | None:
 
 
 def _stage_failure(
-    stage: str, code: grpc.StatusCode, details: str, error: grpc.RpcError, timeout_seconds: float
+    stage: str, code: grpc.StatusCode, details: str, error: grpc.RpcError, timeout_seconds: float, place: str
 ) -> StageFailure:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return StageLate(stage, f"no answer within {timeout_seconds * 1000:.0f} ms")
+        return StageLate(stage, f"{place}no answer within {timeout_seconds * 1000:.0f} ms")
     known = from_rpc_error(error)
     if isinstance(known, GenerationNotLoaded):
         held = ", ".join(map(str, known.held)) or "none"
-        return StageWithoutGeneration(stage, f"generation {known.wanted} is not loaded there, held: {held}")
+        return StageWithoutGeneration(stage, f"{place}generation {known.wanted} is not loaded there, held: {held}")
     text = " ".join(details.split())[:160]
     if error_info(error) is not None:
-        return StageUnavailable(stage, f"{code.name}: {text}")
+        return StageUnavailable(stage, f"{place}{code.name}: {text}")
     # A transport's own words name addresses, which callers need not know.
     why = "cannot be reached" if code is grpc.StatusCode.UNAVAILABLE else f"failed with {code.name}"
-    return StageUnavailable(stage, why, detail=text)
+    return StageUnavailable(stage, place + why, detail=text)
 
 
 def _violations(call: grpc.Call) -> list[Violation]:

@@ -50,7 +50,9 @@ def diversity_message(diversity: Diversity) -> common_pb2.Diversity:
     )
 
 
-def read_shortfall(message: retrieval_pb2.RetrieveResponse) -> Shortfall | None:
+def read_shortfall(
+    message: retrieval_pb2.RetrieveResponse | retrieval_pb2.RetrievalServiceSimilarItemsResponse,
+) -> Shortfall | None:
     """A stage's shortfall, None when nothing is missing."""
     if not message.HasField("shortfall"):
         return None

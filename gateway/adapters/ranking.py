@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import grpc
 
+from gateway.adapters.candidates import CandidateMessage
 from gateway.adapters.failures import raise_failure
 from gateway.adapters.messages import context_message, diversity_message, history_message, read_timings
-from gateway.adapters.retrieval import CandidateMessage
 from gateway.engine.ladder import StageUnavailable
 from gateway.engine.person import Person
 from gateway.engine.request import RecommendRequest

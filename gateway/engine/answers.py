@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ def full_answer(
                 retrieval_rank=int(retrieval_ranks[item.candidate_index]),
                 ranking_rank=item.ranking_rank,
                 final_rank=position,
+                source_ranks=candidates.source_ranks(item.candidate_index),
             ),
         )
         for position, item in enumerate(ranked.items[: request.count], start=1)
@@ -76,6 +77,7 @@ def retrieval_order_answer(
         sources=[candidates.sources(index) for index in order.tolist()],
         candidate_ranks=(order + 1).tolist(),
         ranks=_retrieval_ranks(scores)[order].tolist(),
+        source_ranks=[candidates.source_ranks(index) for index in order.tolist()] if request.trace else None,
     )
     return recommendations, _shortfall(request, generation, len(recommendations), candidates, candidate_shortfall)
 
@@ -118,6 +120,7 @@ def _from_catalogue(
     sources: Sequence[Sequence[str]],
     candidate_ranks: Sequence[int],
     ranks: Sequence[int],
+    source_ranks: Sequence[Mapping[str, int]] | None = None,
 ) -> list[Recommendation]:
     """Names rows from the gateway's own copy of the catalogue."""
     ids, titles = generation.ids.ids(rows), generation.titles.take(rows)
@@ -135,6 +138,7 @@ def _from_catalogue(
                 retrieval_score=scores[position] if was_candidate else 0.0,
                 retrieval_rank=ranks[position],
                 final_rank=position + 1,
+                source_ranks={} if source_ranks is None else source_ranks[position],
             )
             if request.trace
             else None,

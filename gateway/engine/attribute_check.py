@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.engine.caps import CapCounter
-from gateway.engine.request import RecommendRequest
 from twostage.bundle.attributes import Attributes
+from twostage.bundle.filters import Filter
+from twostage.features.diversity import Cap
 
 
-def check_attributes(request: RecommendRequest, attributes: Attributes) -> None:
+def check_attributes(
+    attributes: Attributes, condition_filter: Filter, names: Sequence[str], caps: Sequence[Cap] = ()
+) -> None:
     """Looks up every attribute that a request names; the values are looked at by who filters by them.
+
+    Args:
+        attributes: The generation's.
+        condition_filter: The request's filter.
+        names: Attributes to return with each item.
+        caps: The request's caps.
 
     Raises:
         InvalidField: One is not there, or is a number where values are needed.
     """
-    for position, condition in enumerate(request.filter.conditions):
+    for position, condition in enumerate(condition_filter.conditions):
         attributes.column(condition.attribute, f"filter.conditions[{position}].attribute")
-    for position, name in enumerate(request.attributes):
+    for position, name in enumerate(names):
         attributes.column(name, f"attributes[{position}]")
-    if request.diversity.caps:
-        CapCounter(request.diversity.caps, attributes)
+    if caps:
+        CapCounter(caps, attributes)

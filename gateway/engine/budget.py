@@ -78,14 +78,17 @@ class Budget:
             max(self.total_seconds * policy.answer_share, policy.answer_least_seconds), policy.answer_most_seconds
         )
 
-    def retrieval_timeout(self) -> float:
+    def retrieval_timeout(self, *, ranking_follows: bool = True) -> float:
         """How long retrieval may take from now, in seconds.
+
+        Args:
+            ranking_follows: False where nothing need be kept for ranking.
 
         Raises:
             StageLate: Too little is left for it to finish.
         """
-        kept = self.total_seconds * self._policy.ranking_share + self.answer_seconds
-        return self._granted("retrieval", kept)
+        ranking_seconds = self.total_seconds * self._policy.ranking_share if ranking_follows else 0.0
+        return self._granted("retrieval", ranking_seconds + self.answer_seconds)
 
     def ranking_timeout(self) -> float:
         """How long ranking may take from now, in seconds.

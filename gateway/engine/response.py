@@ -12,6 +12,7 @@ from gateway.engine.ladder import Rung
 
 _NO_SCORES: Mapping[str, float] = MappingProxyType({})
 _NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
+_NO_RANKS: Mapping[str, int] = MappingProxyType({})
 
 # What a request has dozens of is a named tuple: a frozen dataclass takes several times as long to make.
 
@@ -49,12 +50,16 @@ class Timing(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """How each stage moved an item; ranks count from 1, and ``ranking_rank`` is 0 when ranking did not answer."""
+    """How each stage moved an item; ranks count from 1, and ``ranking_rank`` is 0 when ranking did not answer.
+
+    ``source_ranks`` has the item's rank in each candidate source that brought it, by the source's name.
+    """
 
     retrieval_score: float = 0.0
     retrieval_rank: int = 0
     ranking_rank: int = 0
     final_rank: int = 0
+    source_ranks: Mapping[str, int] = _NO_RANKS
 
 
 class Recommendation(NamedTuple):

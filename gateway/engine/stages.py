@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gateway.engine.person import Person
 from gateway.engine.request import RecommendRequest
 from gateway.engine.response import Shortfall, Timing
+from gateway.engine.similar import SimilarRequest, SimilarRows
 
 
 class Candidates(Protocol):
@@ -31,6 +32,9 @@ class Candidates(Protocol):
 
     def sources(self, index: int) -> Sequence[str]:
         """The names of the sources that found one candidate."""
+
+    def source_ranks(self, index: int) -> Mapping[str, int]:
+        """The rank of one candidate in each source that found it, by name, from 1; empty unless asked for."""
 
 
 C = TypeVar("C", bound=Candidates)
@@ -85,6 +89,18 @@ class Retrieval(Protocol[C]):
         self, request: RecommendRequest, person: Person, *, generation: int, count: int, timeout_seconds: float
     ) -> Retrieved[C]:
         """Finds ``count`` candidates.
+
+        Raises:
+            StageFailure: It did not answer.
+            InvalidField: It refuses the request; the caller is told.
+        """
+
+
+class Similarity(Protocol):
+    """The retrieval stage, asked about items."""
+
+    def similar_items(self, request: SimilarRequest, *, generation: int, timeout_seconds: float) -> SimilarRows:
+        """Finds the ``request.count`` items nearest to one, without that one.
 
         Raises:
             StageFailure: It did not answer.

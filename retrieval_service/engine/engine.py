@@ -10,17 +10,20 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_service.engine import sources
-from retrieval_service.engine.blend import Blend
 from retrieval_service.engine.catalogue import Catalogue
+from retrieval_service.engine.gathering import Gatherer
+from retrieval_service.engine.index.faiss_file import open_part
 from retrieval_service.engine.index.faiss_index import FaissIndex
 from retrieval_service.engine.index.vector_index import VectorIndex
-from retrieval_service.engine.query import Candidates, RetrievalQuery, Shortfall, ShortfallReason
+from retrieval_service.engine.person import finite
+from retrieval_service.engine.query import Candidates, Gathered, RetrievalQuery, Shard, SimilarQuery
+from retrieval_service.engine.searching import Searching, ShardSearch, WholeSearch
 from retrieval_service.engine.user_tower import UserTower
 from twostage.bundle.generation import Generation
-from twostage.bundle.manifest import TowerEntry
-from twostage.bundle.row_set import RowSet
+from twostage.bundle.manifest import OrdersEntry, TowerEntry
+from twostage.candidates.blend import blend
 from twostage.candidates.source import Source
+from twostage.errors import NotWhole
 from twostage.features.history import History
 
 _WARM_SEARCHES = 5
@@ -29,78 +32,117 @@ _WARM_SEARCHES = 5
 class RetrievalEngine:
     """Retrieval over one generation; safe to call from several threads.
 
-    How sources are blended:
-
-    1. Exclusions and the filter hold for every source, for what is included by id too.
-    2. The leading source is the user vector; without a history the interest tags; without those, popularity.
-    3. Seats are taken first by what is included by id, then by every source beside the leading one that has a quota:
-       stating a quota reserves that many places, as far as the source can fill them.
-    4. The leading source fills what is left, then interest tags, then popularity, each up to its quota. A source
-       without a quota that does not lead therefore comes in only where the leading one is at its end.
-    5. A candidate that several sources bring takes one place and carries all their bits. A quota counts all that the
-       source brought.
-
-    With a history candidates are ordered by user vector · item vector, ties by row. Without one, those that carry an
-    interest tag come first; within both groups the more popular first, ties by row.
+    An answer is made in two steps. :meth:`gather` asks the sources; which of them, in which order and for how many
+    rows is the rule of :func:`retrieval_service.engine.seating.seating`. Exclusions and the filter hold for every
+    source, for what is included by id too. :func:`twostage.candidates.blend.blend` seats and orders what they brought.
+    An engine over one shard does the first step alone: a gateway merges the shards' lists and does the second.
 
     Args:
-        catalogue: The items.
+        catalogue: The items, all of them for a shard too.
         tower: The user tower.
-        index: The index over the items' vectors.
+        searching: The index over the items' vectors, or a shard of it.
+        shares: The part of the candidates, 0 to 1, that is reserved for a source where a request states no quotas.
     """
 
-    def __init__(self, catalogue: Catalogue, tower: UserTower, index: VectorIndex) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        tower: UserTower,
+        searching: Searching,
+        shares: Mapping[Source, float] | None = None,
+    ) -> None:
         self._catalogue = catalogue
         self._tower = tower
-        self._index = index
+        self._searching = searching
+        self._gatherer = Gatherer(catalogue, tower, searching, dict(shares or {}))
 
     @classmethod
-    def open(cls, generation: Generation) -> Self:
+    def open(cls, generation: Generation, *, shard: int | None = None, index: VectorIndex | None = None) -> Self:
         """Opens the default tower of a generation.
+
+        Args:
+            generation: The generation.
+            shard: Which of the index's shards to search, from 0; all of them when None.
+            index: Searched instead of the bundle's index, e.g. a vector database's.
 
         Raises:
             BundleCorrupt: A file is absent or is not what the manifest says.
         """
         manifest = generation.manifest
         return cls.open_folder(
-            generation.path, manifest.tower, attributes=manifest.attributes, item_count=manifest.item_count
+            generation.path,
+            manifest.tower,
+            attributes=manifest.attributes,
+            item_count=manifest.item_count,
+            orders=manifest.orders,
+            shard=shard,
+            index=index,
         )
 
     @classmethod
-    def open_folder(cls, folder: Path, tower: TowerEntry, *, attributes: Mapping[str, str], item_count: int) -> Self:
+    def open_folder(
+        cls,
+        folder: Path,
+        tower: TowerEntry,
+        *,
+        attributes: Mapping[str, str],
+        item_count: int,
+        orders: OrdersEntry | None = None,
+        shard: int | None = None,
+        index: VectorIndex | None = None,
+    ) -> Self:
         """Opens a tower in a generation's folder that need not be published, so that training can ask it first.
 
         Args:
-            folder: The generation's folder; ``items/`` and what ``tower`` names are in it.
+            folder: The generation's folder; ``items/`` and what ``tower`` and ``orders`` name are in it.
             tower: The tower.
             attributes: Name to kind.
             item_count: How many items there are.
+            orders: Orders of items beside popularity; none when None.
+            shard: Which of the index's shards to search, from 0; all of them when None.
+            index: Searched instead of the tower's index; None opens that.
 
         Raises:
             BundleCorrupt: A file is absent or is not what the arguments say.
         """
         catalogue = Catalogue.open(
-            folder,
-            vectors=tower.item_vectors,
-            dimension=tower.dimension,
-            attributes=attributes,
-            item_count=item_count,
+            folder, tower, orders=orders or OrdersEntry(), attributes=attributes, item_count=item_count
         )
         user_tower = UserTower(folder / tower.user_tower, tower.dimension, tower.history_length)
-        index = FaissIndex.open(folder / tower.index.file, tower.index, catalogue.vectors)
-        return cls(catalogue, user_tower, index)
+        shard_count = len(tower.index.shard_files)
+        searching: Searching
+        if index is not None:
+            searching = WholeSearch(index)
+        elif shard is None or (shard, shard_count) == (0, 1):
+            searching = WholeSearch(FaissIndex.open(folder, tower.index, catalogue.vectors))
+        else:
+            part = open_part(folder, tower.index, catalogue.vectors, shard)
+            searching = ShardSearch(part, Shard(shard, shard_count))
+        return cls(catalogue, user_tower, searching, shares_of(tower))
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items."""
+        return self._catalogue
 
     @property
     def item_count(self) -> int:
         """How many items there are."""
         return self._catalogue.item_count
 
+    @property
+    def shard(self) -> Shard:
+        """Which part of the catalogue is searched, 0 of 1 when all of it."""
+        return self._searching.shard
+
     def user_vector(self, history: History) -> NDArray[np.float32] | None:
-        """float32[D], the vector of a history, L2-normalised; None for an empty one."""
+        """float32[D], the vector of a history, L2-normalised; None for an empty one.
+
+        Raises:
+            FloatingPointError: The tower answers something else than finite numbers.
+        """
         rows = history.rows[-self._tower.history_length :]
-        if not len(rows):
-            return None
-        return self._tower.encode(self._catalogue.vectors[rows])
+        return finite(self._tower.encode(self._catalogue.vectors[rows]), "user vector") if len(rows) else None
 
     def retrieve(self, query: RetrievalQuery) -> Candidates:
         """Finds candidates.
@@ -113,32 +155,54 @@ class RetrievalEngine:
 
         Raises:
             InvalidField: The filter names an attribute that is not there or asks of it what it does not have.
+            NotWhole: This is a shard.
+            FloatingPointError: The tower answers something else than finite numbers.
         """
-        started = perf_counter()
-        selector = self._select(query)
-        selected = perf_counter()
-        vector = self.user_vector(query.history)
-        encoded = perf_counter()
-        if vector is None:
-            near, near_scores = None, None
-        else:
-            most = min(query.count, query.quotas.get(Source.USER_VECTOR, query.count))
-            near, near_scores = self._index.search(vector, most, selector)
-        searched = perf_counter()
-        rows, scores, bits = self._blend(query, selector, vector, near, near_scores)
-        ended = perf_counter()
-        return Candidates(
-            rows=rows,
-            scores=scores,
-            sources=bits,
-            shortfall=self._shortfall(query.count, len(rows), selector),
-            timings_ms={
-                "select": (selected - started) * 1e3,
-                "user_tower": (encoded - selected) * 1e3,
-                "search": (searched - encoded) * 1e3,
-                "blend": (ended - searched) * 1e3,
-            },
-        )
+        self._check_whole()
+        return _blended(self.gather(query), query.count, with_ranks=query.return_source_ranks)
+
+    def similar(self, query: SimilarQuery) -> Candidates:
+        """Finds the items with the highest inner product with one, by item vector, the item itself left out.
+
+        Args:
+            query: What is asked; its rows must be rows of the catalogue.
+
+        Returns:
+            Items, the nearest first, ties by row; their source is ``NEIGHBOURS`` and their scores item · item. Their
+            number + the shortfall's missing count = the query's count.
+
+        Raises:
+            InvalidField: As :meth:`retrieve`.
+            NotWhole: This is a shard.
+            FloatingPointError: The item's vector is damaged.
+        """
+        self._check_whole()
+        return _blended(self.gather_similar(query), query.count)
+
+    def gather(self, query: RetrievalQuery, *, shared: bool = True, exhaustive: bool = False) -> Gathered:
+        """The first step of :meth:`retrieve`, which a shard does too.
+
+        Args:
+            query: What is asked; its rows must be rows of the catalogue.
+            shared: False leaves out the sources that every shard knows in full.
+            exhaustive: True has a shard scan all of its rows that filter and exclusions leave.
+
+        Raises:
+            InvalidField, FloatingPointError: As :meth:`retrieve`.
+        """
+        return self._gatherer.of_person(query, shared=shared, exhaustive=exhaustive)
+
+    def gather_similar(self, query: SimilarQuery, *, exhaustive: bool = False) -> Gathered:
+        """The first step of :meth:`similar`, which a shard does too.
+
+        Args:
+            query: What is asked; its rows must be rows of the catalogue.
+            exhaustive: True has a shard scan all of its rows that filter and exclusions leave.
+
+        Raises:
+            InvalidField, FloatingPointError: As :meth:`similar`.
+        """
+        return self._gatherer.of_item(query, exhaustive=exhaustive)
 
     def warm(self) -> None:
         """Touches what the first requests would otherwise wait for: the tower, the index, the popular rows."""
@@ -146,79 +210,36 @@ class RetrievalEngine:
         history = History.of_rows(np.array(self._catalogue.popular_rows[:10]))
         nobody = History.of_rows(np.empty(0, np.uint32))
         for _ in range(_WARM_SEARCHES):
-            self.retrieve(RetrievalQuery(history, count))
-            self.retrieve(RetrievalQuery(history, count, exclude_rows=history.rows))
-            self.retrieve(RetrievalQuery(nobody, count))
+            self.gather(RetrievalQuery(history, count))
+            self.gather(RetrievalQuery(history, count, exclude_rows=history.rows))
+            self.gather(RetrievalQuery(nobody, count))
 
-    def _select(self, query: RetrievalQuery) -> RowSet | None:
-        allowed = self._catalogue.attributes.rows(query.filter) if query.filter else None
-        if len(query.exclude_rows):
-            allowed = RowSet.all_rows(self.item_count) if allowed is None else allowed
-            return allowed.without(query.exclude_rows)
-        return allowed
+    def _check_whole(self) -> None:
+        shard = self.shard
+        if shard.count > 1:
+            raise NotWhole(shard.index, shard.count)
 
-    def _blend(
-        self,
-        query: RetrievalQuery,
-        selector: RowSet | None,
-        vector: NDArray[np.float32] | None,
-        near: NDArray[np.uint32] | None,
-        near_scores: NDArray[np.float32] | None,
-    ) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.uint8]]:
-        reserved = len(query.include_rows) or query.quotas
-        if near is not None and near_scores is not None and not reserved and len(near) == query.count:
-            # By far the most frequent case: the index's answer is the answer.
-            return near, near_scores, np.full(len(near), Source.USER_VECTOR, np.uint8)
-        blend = Blend(query.count, query.quotas)
 
-        def bring(source: Source) -> None:
-            blend.bring(source, self._rows_of(source, query, selector, blend.limit(source), near))
+def shares_of(tower: TowerEntry) -> dict[Source, float]:
+    """The shares that a bundle states, by source; names that this program does not know are left out."""
+    known = {(source.name or "").lower(): source for source in Source}
+    return {known[name]: share for name, share in tower.source_shares.items() if name in known}
 
-        order = [Source.INTEREST_TAGS, Source.POPULAR] if query.interest_tags else [Source.POPULAR]
-        if near is not None:
-            order.insert(0, Source.USER_VECTOR)
-        if len(query.include_rows):
-            bring(Source.INCLUDED)
-        reserving = [source for source in order[1:] if source in query.quotas]
-        for source in reserving + [source for source in order if source not in reserving]:
-            if blend.free_count:
-                bring(source)
-        rows, bits = blend.result()
-        if vector is None:
-            scores = np.zeros(len(rows), np.float32)
-            untagged = (bits & np.uint8(Source.INTEREST_TAGS)) == 0
-            best = np.lexsort((rows, -self._catalogue.popularity[rows], untagged))
-        else:
-            scores = self._catalogue.vectors[rows] @ vector
-            best = np.lexsort((rows, -scores))
-        return rows[best], scores[best], bits[best]
 
-    def _rows_of(
-        self,
-        source: Source,
-        query: RetrievalQuery,
-        selector: RowSet | None,
-        limit: int,
-        near: NDArray[np.uint32] | None,
-    ) -> NDArray[np.uint32]:
-        """The best ``limit`` rows of a source."""
-        if source is Source.USER_VECTOR:
-            assert near is not None
-            return near
-        if source is Source.INTEREST_TAGS:
-            return sources.with_interest_tags(self._catalogue, query.interest_tags, limit, selector)
-        if source is Source.INCLUDED:
-            return sources.included(query.include_rows, selector)
-        return sources.popular(self._catalogue, limit, selector)
-
-    def _shortfall(self, count: int, found_count: int, selector: RowSet | None) -> Shortfall | None:
-        if found_count == count:
-            return None
-        allowed_count = self.item_count if selector is None else len(selector)
-        if found_count < min(count, allowed_count):
-            reason = ShortfallReason.SELECTION_POLICY
-        elif self.item_count < count:
-            reason = ShortfallReason.CATALOGUE_TOO_SMALL
-        else:
-            reason = ShortfallReason.EXCLUDED
-        return Shortfall(count - found_count, reason)
+def _blended(gathered: Gathered, count: int, *, with_ranks: bool = False) -> Candidates:
+    started = perf_counter()
+    blended = blend(
+        gathered.lists,
+        count,
+        item_count=gathered.item_count,
+        allowed_count=gathered.allowed_count,
+        with_ranks=with_ranks,
+    )
+    return Candidates(
+        rows=blended.rows,
+        scores=blended.scores,
+        sources=blended.sources,
+        shortfall=blended.shortfall,
+        timings_ms={**gathered.timings_ms, "blend": (perf_counter() - started) * 1e3},
+        source_ranks=blended.source_ranks,
+    )

@@ -1,39 +1,44 @@
-"""The sources of candidates beside the user vector."""
+"""The sources of candidates that do not search the index."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval_service.engine.catalogue import Catalogue
-from twostage.bundle.attributes import ValuesColumn
 from twostage.bundle.row_set import RowSet
+from twostage.candidates.source import Source
+
+_SORTED = 64
+"""Where fewer than one row in so many is left, sorting those costs less than walking down the whole order."""
+
+
+def rows_of(source: Source, catalogue: Catalogue, count: int, selector: RowSet | None) -> NDArray[np.uint32]:
+    """The best rows that the selector leaves of a source with an order of its own, at most ``count``.
+
+    Args:
+        source: ``POPULAR``, ``TRENDING``, ``NEW`` or ``REPRESENTATIVES``.
+        catalogue: The items.
+        count: How many, 1 or more.
+        selector: Which rows may be found; None for all.
+    """
+    if source is Source.POPULAR:
+        return popular(catalogue, count, selector)
+    order = {
+        Source.TRENDING: catalogue.trending_rows,
+        Source.NEW: catalogue.arrival_rows,
+        Source.REPRESENTATIVES: catalogue.representative_rows,
+    }[source]
+    return _first_allowed(order, count, selector)
 
 
 def popular(catalogue: Catalogue, count: int, selector: RowSet | None) -> NDArray[np.uint32]:
     """The most popular rows that the selector leaves, at most ``count``, ties by row."""
-    if selector is None:
-        return np.array(catalogue.popular_rows[:count])
-    return _most_popular(catalogue, count, selector)
-
-
-def with_interest_tags(
-    catalogue: Catalogue, tags: Sequence[str], count: int, selector: RowSet | None
-) -> NDArray[np.uint32]:
-    """The most popular rows that carry one of the tags in any multi-valued attribute, at most ``count``.
-
-    Tags that no item carries match nothing.
-    """
-    carries = np.zeros(catalogue.item_count, np.bool_)
-    for name in catalogue.attributes.names:
-        column = catalogue.attributes.column(name)
-        if isinstance(column, ValuesColumn):
-            carries |= column.has_any(tags)
-    if selector is not None:
-        carries &= selector.mask
-    return _most_popular(catalogue, count, RowSet.of_mask(carries))
+    if selector is not None and len(selector) * _SORTED < catalogue.item_count:
+        rows = selector.rows
+        best: NDArray[np.uint32] = rows[np.lexsort((rows, -catalogue.popularity[rows]))[:count]]
+        return best
+    return _first_allowed(catalogue.popular_rows, count, selector)
 
 
 def included(rows: NDArray[np.uint32], selector: RowSet | None) -> NDArray[np.uint32]:
@@ -44,14 +49,15 @@ def included(rows: NDArray[np.uint32], selector: RowSet | None) -> NDArray[np.ui
     return distinct
 
 
-def _most_popular(catalogue: Catalogue, count: int, allowed: RowSet) -> NDArray[np.uint32]:
-    """Walks down the popularity, in growing strides, until ``count`` allowed rows are found."""
+def _first_allowed(order: NDArray[np.uint32], count: int, selector: RowSet | None) -> NDArray[np.uint32]:
+    """Walks down an order, in growing strides, until ``count`` rows are found or the selector leaves no more."""
+    if selector is None:
+        return np.array(order[:count])
     found: list[NDArray[np.uint32]] = []
-    missing = count
+    missing = min(count, len(selector))
     start, stride = 0, 2 * count
-    while missing > 0 and start < catalogue.item_count:
-        stretch = catalogue.popular_rows[start : start + stride]
-        hits = allowed.keep(stretch)[:missing]
+    while missing > 0 and start < len(order):
+        hits = selector.keep(order[start : start + stride])[:missing]
         found.append(hits)
         missing -= len(hits)
         start += stride

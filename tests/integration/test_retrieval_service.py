@@ -30,6 +30,7 @@ from twostage.bundle.store import Store
 from twostage.v1 import common_pb2, retrieval_pb2, retrieval_pb2_grpc
 
 Request = retrieval_pb2.RetrieveRequest
+SimilarRequest = retrieval_pb2.RetrievalServiceSimilarItemsRequest
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,72 @@ def test_what_is_missing_is_counted_and_explained(stub: retrieval_pb2_grpc.Retri
     assert sorted(response.candidates.rows) == [row for row in range(200) if "poetry" in tags[row] and row != 1]
     assert response.shortfall.missing_count == 200 - len(response.candidates.rows)
     assert response.shortfall.reason == common_pb2.SHORTFALL_REASON_EXCLUDED
+
+
+def test_similar_items_are_the_nearest_without_the_item_itself(stub: retrieval_pb2_grpc.RetrievalServiceStub) -> None:
+    catalogue = make_catalogue()
+    request = SimilarRequest(
+        item_id="item-42",
+        count=30,
+        exclude_item_ids=["item-7", "unknown", "item-7"],
+        filter=common_pb2.Filter(conditions=[common_pb2.Condition(attribute="language", any_of=["eng"])]),
+    )
+    response = stub.SimilarItems(request)
+    scores = catalogue.vectors.astype(np.float64) @ catalogue.vectors[42]
+    allowed = [row for row in range(200) if row not in (7, 42) and catalogue.languages[row] == ["eng"]]
+    expected = sorted(allowed, key=lambda row: -scores[row])[:30]
+    assert list(response.items.rows) == expected
+    np.testing.assert_allclose(response.items.scores, scores[expected], atol=1e-5)
+    assert response.generation == 1
+    assert not response.HasField("shortfall")
+    assert [timing.stage for timing in response.timings] == ["resolve", "select", "search", "blend"]
+    request.count = 200
+    assert stub.SimilarItems(request).shortfall.missing_count == 200 - len(allowed)
+
+
+def test_neighbours_of_an_unknown_item_are_not_found(stub: retrieval_pb2_grpc.RetrievalServiceStub) -> None:
+    code, info, _ = failure(lambda: stub.SimilarItems(SimilarRequest(item_id="item-1234", count=5)))
+    assert code is grpc.StatusCode.NOT_FOUND
+    assert info == {"reason": "ITEM_NOT_FOUND", "item_id": "item-1234"}
+
+
+def test_a_server_with_everything_answers_as_the_only_shard(stub: retrieval_pb2_grpc.RetrievalServiceStub) -> None:
+    request = Request(history=common_pb2.History(rows=[42]), count=50)
+    whole = stub.Retrieve(request).candidates
+    request.shard.with_shared_sources = True
+    response = stub.Retrieve(request)
+    (near,) = response.lists
+    assert list(near.rows) == list(whole.rows)
+    assert list(near.keys) == list(near.scores) == list(whole.scores)
+    assert (response.answered_shard.index, response.answered_shard.count, response.allowed_count) == (0, 1, 200)
+
+
+def test_every_candidate_tells_its_sources_and_its_rank_in_each(tmp_path: Path) -> None:
+    shares = {"interest_vectors": 0.2, "neighbours": 0.2, "representatives": 0.1}
+    store = make_store(tmp_path / "store", with_sources=True, source_shares=shares)
+    settings = RetrievalSettings(store=store.path, port=0, metrics_port=0)
+    server, prepare = build(settings, structlog.get_logger())
+    clusters = make_catalogue().clusters
+    read = np.concatenate([np.flatnonzero(clusters == cluster)[:6] for cluster in (1, 4)]).tolist()
+    with server:
+        prepare()
+        with grpc.insecure_channel(server.address) as opened:
+            stub = retrieval_pb2_grpc.RetrievalServiceStub(opened)
+            request = Request(
+                history=common_pb2.History(rows=read), exclude_rows=read, count=60, return_source_ranks=True
+            )
+            columns = stub.Retrieve(request).candidates
+            cold = stub.Retrieve(Request(count=60)).candidates
+    assert len(columns.rows) == len(set(columns.rows)) == len(columns.sources) == 60
+    by_rank = {1 << (entry.source - 1): list(entry.ranks) for entry in columns.source_ranks}
+    assert set(by_rank) == {1, 16, 32, 256}
+    for place, bits in enumerate(columns.sources):
+        assert bits == sum(bit for bit, ranks in by_rank.items() if ranks[place])
+    assert sorted(rank for rank in by_rank[32] if rank) == list(range(1, 13))
+    brought = [row for row, rank in zip(columns.rows, by_rank[16], strict=True) if rank]
+    assert {1, 4} <= set(clusters[brought].tolist())
+    # Trending, new and representatives beside the popular.
+    assert {bit for bits in cold.sources for bit in (2, 64, 128, 256) if bits & bit} == {2, 64, 128, 256}
 
 
 def failure(call: Callable[[], object]) -> tuple[grpc.StatusCode, dict[str, str], str]:

@@ -85,9 +85,11 @@ def evaluate(
 def show(evaluation: OfflineEvaluation, console: Console, plot_path: Path | None = None) -> None:
     """Prints the tables, and draws the plot when a path is given."""
     from training.evaluation.plot import plot  # noqa: PLC0415 - matplotlib takes a second to import
-    from training.evaluation.report import tables  # noqa: PLC0415
+    from training.evaluation.report import source_tables, tables  # noqa: PLC0415
 
     for table in [*tables(evaluation.results), *tables(evaluation.cold_results, note="cold items")]:
+        console.print(table)
+    for table in source_tables(evaluation.sources):
         console.print(table)
     if evaluation.candidates:
         names = list(next(iter(evaluation.candidates.values())))

@@ -27,11 +27,22 @@ if TYPE_CHECKING:
 @profile_option
 @seed_option
 @click.option("--evaluation/--no-evaluation", default=True, show_default=True, help="Measure before publishing.")
+@click.option("--shards", type=click.IntRange(min=1), default=1, show_default=True, help="Shards of the index.")
+@click.option("--index-recall", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True)
+@click.option("--index-bytes", type=click.FloatRange(min=0, min_open=True), help="Bytes an item the index may hold.")
 @click.option(
     "--plot", "plot_path", type=click.Path(path_type=Path, dir_okay=False), help="Also plot the measures (PNG)."
 )
 def train(
-    data_path: Path, store_path: Path, profile_name: str, seed: int, evaluation: bool, plot_path: Path | None
+    data_path: Path,
+    store_path: Path,
+    profile_name: str,
+    seed: int,
+    evaluation: bool,
+    shards: int,
+    index_recall: float,
+    index_bytes: float | None,
+    plot_path: Path | None,
 ) -> None:
     """Prepare, train, index, evaluate and publish one generation."""
     seconds: dict[str, float] = {}
@@ -45,6 +56,7 @@ def train(
     except DataError as error:
         raise click.ClickException(str(error)) from error
     # TensorFlow takes seconds to import: not before the data is known to be good.
+    from retrieval_service.engine.index.builder import IndexAim  # noqa: PLC0415
     from training.evaluation.offline import EvaluationPlan, evaluate_generation  # noqa: PLC0415
     from training.evaluation.stages import Stages  # noqa: PLC0415
     from training.profiles import PROFILES  # noqa: PLC0415
@@ -71,7 +83,8 @@ def train(
     try:
         models = train_models(dataset, PROFILES[profile_name], seed, report)
         seconds |= models.seconds
-        publish(models, Store(store_path), measure=measure if evaluation else None, report=report)
+        aim = IndexAim(recall_target=index_recall, bytes_per_item=index_bytes, shard_count=shards)
+        publish(models, Store(store_path), aim=aim, measure=measure if evaluation else None, report=report)
         finish("export")
         if measured:
             # Stages in the order in which they ran; the evaluation did within the export.

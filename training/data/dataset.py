@@ -37,6 +37,10 @@ class Catalogue:
         """Each item's title, the empty string when unknown."""
         return [title or "" for title in self.columns.column(self.schema.title).to_pylist()]
 
+    def values(self, name: str) -> list[list[str]]:
+        """Each item's values in a multi-valued column, in their order, without empty ones."""
+        return [[value for value in values or [] if value] for values in self.columns.column(name).to_pylist()]
+
 
 @dataclass(frozen=True)
 class Interactions:

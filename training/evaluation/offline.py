@@ -20,8 +20,9 @@ from training.evaluation.item_vectors import content_vectors
 from training.evaluation.metrics import find_hits
 from training.evaluation.problem import Problem, pose, pose_cold
 from training.evaluation.recommender import Fitted, Recommender
-from training.evaluation.report import as_manifest
+from training.evaluation.report import as_manifest, sources_as_manifest
 from training.evaluation.settings import settings_for
+from training.evaluation.sources import SourceRecall, measure_sources
 from training.evaluation.stages import RetrievalAlone, RetrievalAndRanking, Stages, people_of
 from training.progress import Report, Silent
 
@@ -34,11 +35,13 @@ class OfflineEvaluation:
         results: Full rankings, every task, model and group.
         cold_results: The search for cold items; empty unless it was asked for.
         candidates: By task, AUC and log loss of the task's action over the ranker's candidates.
+        sources: Every task, group and source of candidates.
     """
 
     results: list[Result] = field(default_factory=list)
     cold_results: list[Result] = field(default_factory=list)
     candidates: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    sources: list[SourceRecall] = field(default_factory=list)
 
     def as_manifest(self) -> dict[str, Any]:
         """Plain values for the manifest."""
@@ -51,6 +54,7 @@ class OfflineEvaluation:
                 }
                 for task, estimates in self.candidates.items()
             },
+            "sources": sources_as_manifest(self.sources),
         }
 
 
@@ -63,12 +67,14 @@ class EvaluationPlan:
         user_limit: The most people a task and group, below the task's own limit; None keeps that.
         ks: List lengths.
         resample_count: Bootstrap resamples.
+        source_user_limit: The most people a task and group of whom each source of candidates is asked.
     """
 
     baselines: str = "all"
     user_limit: int | None = None
     ks: Sequence[int] = (10, 20, 100)
     resample_count: int = 1000
+    source_user_limit: int = 1000
 
 
 def evaluate_generation(
@@ -107,6 +113,18 @@ def evaluate_generation(
             scored.probabilities,
             scored.rows >= 0,
             resample_count=plan.resample_count,
+        )
+        report.note(f"asking every source of candidates for {task.name}")
+        evaluation.sources.extend(
+            measure_sources(
+                stages.retrieval,
+                dataset.catalogue,
+                problem,
+                people,
+                dataset.interactions.user_ids,
+                user_limit=_least(plan.source_user_limit, plan.user_limit) or plan.source_user_limit,
+                resample_count=plan.resample_count,
+            )
         )
     return evaluation
 

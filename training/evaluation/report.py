@@ -10,6 +10,7 @@ from rich.table import Table
 
 from training.evaluation.bootstrap import Estimate
 from training.evaluation.harness import Result
+from training.evaluation.sources import SourceRecall
 
 TABLE_METRICS = (
     "recall@20",
@@ -87,6 +88,53 @@ def as_manifest(results: Iterable[Result]) -> list[dict[str, object]]:
         }
         for result in results
     ]
+
+
+def source_tables(sources: Iterable[SourceRecall]) -> list[Table]:
+    """One table per task: sources as rows, for each group the recall and the part of the default mix.
+
+    Args:
+        sources: What was measured.
+    """
+    by_task: dict[str, list[SourceRecall]] = {}
+    for entry in sources:
+        by_task.setdefault(entry.task, []).append(entry)
+    answer = []
+    for task, entries in by_task.items():
+        groups = {entry.group: entry for entry in entries}
+        table = Table(
+            title=f"{task}: recall@{entries[0].candidate_count} of each source alone",
+            box=SIMPLE_HEAD,
+            caption="and, in brackets, the part of the default mix that it brings",
+        )
+        table.add_column("source", no_wrap=True)
+        for group, entry in groups.items():
+            table.add_column(f"{entry.people_count:,}\n{group}", justify="right", no_wrap=True)
+        for source in dict.fromkeys(entry.source for entry in entries):
+            found = {entry.group: entry for entry in entries if entry.source == source}
+            table.add_row(source, *(_source_cell(found.get(group)) for group in groups))
+        answer.append(table)
+    return answer
+
+
+def sources_as_manifest(sources: Iterable[SourceRecall]) -> list[dict[str, object]]:
+    """Recall by source as plain values that ``json.dumps(..., allow_nan=False)`` takes."""
+    return [
+        {
+            "task": entry.task,
+            "group": entry.group,
+            "source": entry.source,
+            "people_count": entry.people_count,
+            "candidate_count": entry.candidate_count,
+            "recall": {"mean": _finite(entry.recall.mean), "low": entry.recall.low, "high": entry.recall.high},
+            "part": entry.part,
+        }
+        for entry in sources
+    ]
+
+
+def _source_cell(entry: SourceRecall | None) -> str:
+    return "-" if entry is None else f"{_cell(entry.recall)} ({entry.part:.2f})"
 
 
 def _finite(value: float) -> float | None:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twostage.bundle.arrays import map_array, write_array
+from twostage.bundle.coded_values import CodedValues
+from twostage.bundle.filter_cache import FilterCache
 from twostage.bundle.filters import Condition, Filter
-from twostage.bundle.id_table import IdTable
+from twostage.bundle.number_column import NumberColumn
+from twostage.bundle.predicates import HasAny, HasNone, InRange, Kept, Predicate, rows_of_all
 from twostage.bundle.row_set import RowSet
+from twostage.bundle.values_column import ValuesColumn
 from twostage.errors import InvalidField
+
+__all__ = ["AttributeKind", "Attributes", "CodedValues", "NumberColumn", "ValuesColumn"]
+
+CACHE_BYTES = 32 << 20
+"""How much memory the sets that recent filters left may take: some 250 at a million items."""
+_COSTLY = 32
+"""A condition is kept by itself when it costs more than setting the bits of one item in so many."""
 
 
 class AttributeKind(Enum):
@@ -26,90 +38,58 @@ class AttributeKind(Enum):
     """One number an item, NaN when unknown."""
 
 
-class ValuesColumn:
-    """Zero or more values for each item, as codes into a vocabulary.
-
-    Args:
-        offsets: int64[N + 1], where each item's codes start.
-        codes: uint32[C], codes of all items, one after another.
-        vocabulary: The values by code, and back.
-    """
-
-    def __init__(self, offsets: NDArray[np.int64], codes: NDArray[np.uint32], vocabulary: IdTable) -> None:
-        self.offsets = offsets
-        self.codes = codes
-        self.vocabulary = vocabulary
-
-    @classmethod
-    def open(cls, folder: Path, item_count: int) -> ValuesColumn:
-        """Maps the column in ``folder``."""
-        offsets = map_array(folder / "offsets.npy", shape=(item_count + 1,))
-        codes = map_array(folder / "codes.npy", shape=(None,))
-        return cls(offsets, codes, IdTable.open(folder / "vocabulary"))
-
-    @staticmethod
-    def write(folder: Path, values: Sequence[Sequence[str]]) -> None:
-        """Writes a column; ``values`` has one sequence per item, values of an item in their order."""
-        vocabulary: dict[str, int] = {}
-        offsets = np.zeros(len(values) + 1, np.int64)
-        codes: list[int] = []
-        for row, item_values in enumerate(values):
-            codes.extend(vocabulary.setdefault(value, len(vocabulary)) for value in dict.fromkeys(item_values))
-            offsets[row + 1] = len(codes)
-        write_array(folder / "offsets.npy", offsets)
-        write_array(folder / "codes.npy", np.array(codes, np.uint32))
-        IdTable.write(folder / "vocabulary", list(vocabulary))
-
-    def codes_of(self, row: int) -> NDArray[np.uint32]:
-        """The codes of an item, in their order."""
-        return self.codes[self.offsets[row] : self.offsets[row + 1]]
-
-    def values_of(self, row: int) -> list[str]:
-        """The values of an item, in their order."""
-        return self.vocabulary.ids(self.codes_of(row))
-
-    def has_any(self, values: Sequence[str]) -> NDArray[np.bool_]:
-        """bool[N], which items have at least one of the values; values nobody has match nothing."""
-        wanted = self.vocabulary.rows(values)
-        flags = np.zeros(len(self.vocabulary) + 1, np.bool_)
-        flags[wanted] = True
-        flags[-1] = False  # where the unknown values' -1 landed
-        hits = np.zeros(len(self.codes) + 1, np.int64)
-        np.cumsum(flags[self.codes], out=hits[1:])
-        mask: NDArray[np.bool_] = hits[self.offsets[1:]] > hits[self.offsets[:-1]]
-        return mask
-
-
 class Attributes:
     """All attributes of a generation's items.
 
     Args:
-        columns: Name to column; a number column is float64[N], NaN when unknown.
+        columns: Name to column.
         item_count: N.
+        cache_bytes: How much memory the sets that recent filters left may take; 0 keeps none.
     """
 
-    def __init__(self, columns: Mapping[str, ValuesColumn | NDArray[np.float64]], item_count: int) -> None:
+    def __init__(
+        self,
+        columns: Mapping[str, ValuesColumn | NumberColumn],
+        item_count: int,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
         self._columns = dict(columns)
         self._item_count = item_count
+        self._cache = FilterCache(cache_bytes)
 
     @classmethod
-    def open(cls, folder: Path, kinds: Mapping[str, str], item_count: int) -> Attributes:
-        """Maps the columns in ``folder``; ``kinds`` comes from the manifest: name to AttributeKind value."""
-        columns: dict[str, ValuesColumn | NDArray[np.float64]] = {}
+    def open(
+        cls, folder: Path, kinds: Mapping[str, str], item_count: int, *, cache_bytes: int = CACHE_BYTES
+    ) -> Attributes:
+        """Maps the columns in ``folder``.
+
+        Args:
+            folder: Where they were written to.
+            kinds: Name to AttributeKind value, from the manifest.
+            item_count: N.
+            cache_bytes: How much memory the sets that recent filters left may take; 0 keeps none.
+
+        Raises:
+            BundleCorrupt: A file is absent or does not fit the others.
+        """
+        columns: dict[str, ValuesColumn | NumberColumn] = {}
         for name, kind in kinds.items():
             if AttributeKind(kind) is AttributeKind.VALUES:
                 columns[name] = ValuesColumn.open(folder / name, item_count)
             else:
-                columns[name] = map_array(folder / name / "numbers.npy", shape=(item_count,))
-        return cls(columns, item_count)
+                columns[name] = NumberColumn.open(folder / name, item_count)
+        return cls(columns, item_count, cache_bytes=cache_bytes)
 
     @staticmethod
-    def write(folder: Path, columns: Mapping[str, Sequence[Sequence[str]] | NDArray[np.float64]]) -> dict[str, str]:
+    def write(
+        folder: Path, columns: Mapping[str, Sequence[Sequence[str]] | CodedValues | NDArray[np.float64]]
+    ) -> dict[str, str]:
         """Writes columns, one folder each.
 
         Args:
             folder: Where to.
-            columns: Name to float64[N], or to N sequences of strings.
+            columns: Name to float64[N], NaN where unknown, or to N sequences of strings, or to the same as codes.
 
         Returns:
             Name to kind, for the manifest.
@@ -117,7 +97,7 @@ class Attributes:
         kinds: dict[str, str] = {}
         for name, column in columns.items():
             if isinstance(column, np.ndarray):
-                write_array(folder / name / "numbers.npy", column.astype(np.float64))
+                NumberColumn.write(folder / name, column)
                 kinds[name] = AttributeKind.NUMBER.value
             else:
                 ValuesColumn.write(folder / name, column)
@@ -129,7 +109,7 @@ class Attributes:
         """The attributes' names."""
         return tuple(self._columns)
 
-    def column(self, name: str, field: str = "attribute") -> ValuesColumn | NDArray[np.float64]:
+    def column(self, name: str, field: str = "attribute") -> ValuesColumn | NumberColumn:
         """A column by name.
 
         Raises:
@@ -148,51 +128,78 @@ class Attributes:
             if isinstance(column, ValuesColumn):
                 text = ", ".join(column.values_of(row))
             else:
-                number: Any = column[row]
+                number = column.numbers[row]
                 text = "" if np.isnan(number) else f"{number:g}"
             if text:
                 described[name] = text
         return described
 
+    def prepare(self) -> None:
+        """Builds what filters need and an older bundle does not carry, so that no request waits for it."""
+        for column in self._columns.values():
+            _ = column.postings if isinstance(column, ValuesColumn) else column.order
+
     def rows(self, condition_filter: Filter) -> RowSet:
-        """Which items pass a filter.
+        """Which items pass a filter; sets of recent filters are kept and shared.
 
         Raises:
             InvalidField: A condition names an attribute that is not there, asks a range of values or values of a
                 number, has a bound that is not a number, or bounds that no number satisfies.
         """
-        mask = np.ones(self._item_count, np.bool_)
-        for position, condition in enumerate(condition_filter.conditions):
-            mask &= self._condition_mask(condition, f"filter.conditions[{position}]")
-        return RowSet.of_mask(mask)
+        return self._cache.rows(condition_filter, self._evaluate)
 
-    def _condition_mask(self, condition: Condition, field: str) -> NDArray[np.bool_]:
-        column = self.column(condition.attribute, f"{field}.attribute")
-        if isinstance(column, ValuesColumn):
-            if condition.has_range:
-                raise InvalidField(
-                    f"{field}.range",
-                    f"any_of or none_of: {condition.attribute} has values",
-                    (condition.minimum, condition.maximum),
-                )
-            mask = np.ones(self._item_count, np.bool_)
-            if condition.any_of:
-                mask &= column.has_any(condition.any_of)
-            if condition.none_of:
-                mask &= ~column.has_any(condition.none_of)
-            return mask
-        if condition.any_of or condition.none_of:
+    def carrying(self, tags: Sequence[str]) -> RowSet:
+        """Which items have at least one of the values in any attribute with values; unknown ones match nothing."""
+        columns = [column for column in self._columns.values() if isinstance(column, ValuesColumn)]
+        nothing = RowSet.of_ascending(np.empty(0, np.uint32), self._item_count)
+        return reduce(or_, (column.postings.union(column.known_codes(tags)) for column in columns), nothing)
+
+    def _evaluate(self, condition_filter: Filter) -> RowSet:
+        asked: list[tuple[Predicate, Condition]] = []
+        for position, condition in enumerate(condition_filter.conditions):
+            field = f"filter.conditions[{position}]"
+            column = self.column(condition.attribute, f"{field}.attribute")
+            if isinstance(column, ValuesColumn):
+                asked += self._of_values(column, condition, field)
+            else:
+                asked += _of_number(column, condition, field)
+        predicates = [predicate for predicate, _ in asked]
+        if len(asked) > 1:
+            # Long lists of values recur from filter to filter, beside conditions that do not.
+            predicates = [
+                Kept(predicate, Filter((alone,)), self._cache)
+                if predicate.cost > self._item_count / _COSTLY
+                else predicate
+                for predicate, alone in asked
+            ]
+        return rows_of_all(predicates, self._item_count)
+
+    def _of_values(self, column: ValuesColumn, condition: Condition, field: str) -> list[tuple[Predicate, Condition]]:
+        if condition.has_range:
             raise InvalidField(
-                f"{field}.any_of",
-                f"a range: {condition.attribute} is a number",
-                (condition.any_of or condition.none_of)[:3],
+                f"{field}.range",
+                f"any_of or none_of: {condition.attribute} has values",
+                (condition.minimum, condition.maximum),
             )
-        low = -np.inf if condition.minimum is None else condition.minimum
-        high = np.inf if condition.maximum is None else condition.maximum
-        if np.isnan(low) or np.isnan(high) or low > high:
-            raise InvalidField(f"{field}.range", "min <= max", (low, high))
-        if not condition.has_range:
-            return np.ones(self._item_count, np.bool_)
-        # Comparisons with NaN are false, so items without a number do not pass a range.
-        within: NDArray[np.bool_] = (column >= low) & (column <= high)
-        return within
+        asked: list[tuple[Predicate, Condition]] = []
+        if condition.any_of:
+            wanted = HasAny(column, column.known_codes(condition.any_of))
+            asked.append((wanted, replace(condition, none_of=())))
+        if condition.none_of:
+            refused = HasAny(column, column.known_codes(condition.none_of))
+            asked.append((HasNone(refused, self._item_count), replace(condition, any_of=())))
+        return asked
+
+
+def _of_number(column: NumberColumn, condition: Condition, field: str) -> list[tuple[Predicate, Condition]]:
+    if condition.any_of or condition.none_of:
+        raise InvalidField(
+            f"{field}.any_of",
+            f"a range: {condition.attribute} is a number",
+            (condition.any_of or condition.none_of)[:3],
+        )
+    low = -np.inf if condition.minimum is None else condition.minimum
+    high = np.inf if condition.maximum is None else condition.maximum
+    if np.isnan(low) or np.isnan(high) or low > high:
+        raise InvalidField(f"{field}.range", "min <= max", (low, high))
+    return [(InRange(column, low, high), condition)] if condition.has_range else []

@@ -50,26 +50,66 @@ class SchemaEntry(_Part):
     image: str | None = None
 
 
+IndexFamily = Literal["exact", "ivf", "ivf_pq", "hnsw", "rabitq"]
+"""How an index finds: every inner product; inverted lists of scalar, product or bit codes; a graph."""
+
+
+class FrontierEntry(_Part):
+    """One way of searching that was measured: what it finds, how long it takes, what it holds in memory."""
+
+    family: IndexFamily
+    factory: str
+    probe_count: int | None = None
+    pool_factor: float = 1.0
+    ef_search: int | None = None
+    recall: float
+    median_ms: float
+    bytes_per_item: float
+    chosen: bool = False
+
+
 class IndexEntry(_Part):
     """An index and what was measured when it was chosen.
 
-    ``recall`` is the share of the exact ``recall_at`` nearest items found, over held-out user vectors.
+    ``recall`` is the share of the exact ``recall_at`` nearest items found, over held-out user vectors. ``files`` are
+    the shards in order, none when ``file`` holds all; shard i of S holds the rows from 64 ⌊i ⌈N / 64⌉ / S⌋ up to where
+    the next begins. ``row_lists`` is uint16 or uint32[N], each row's inverted list; ``queries`` float32[Q, D], the user
+    vectors that it was measured with. ``probe_count`` lists are searched for ``recall_at`` items, ``pool_factor`` times
+    the items asked for pass from the codes' order to the exact one. ``filtered_row_counts`` holds pairs of selectivity
+    and number: how many rows that a filter of this selectivity leaves must be looked at for the recall. ``costs_ns``
+    are nanoseconds for each row: ``code`` in a probed list, ``listed`` of a filter's rows ranked by their lists,
+    ``exact`` inner product.
     """
 
-    family: Literal["exact", "ivf"]
+    family: IndexFamily
     factory: str
     file: str
+    files: list[str] = []
+    row_lists: str | None = None
+    queries: str | None = None
     probe_count: int | None = None
+    pool_factor: float = Field(default=1.0, ge=1)
+    ef_search: int | None = None
+    filtered_row_counts: list[tuple[float, int]] = []
+    costs_ns: dict[str, float] = {}
     recall: float | None = None
     recall_at: int | None = None
+    recall_target: float | None = None
     median_ms: float | None = None
+    bytes_per_item: float | None = None
+    frontier: list[FrontierEntry] = []
+
+    @property
+    def shard_files(self) -> list[str]:
+        """The files that hold the index, by shard."""
+        return self.files or [self.file]
 
 
 class TowerEntry(_Part):
     """A retrieval tower; paths are relative to the generation.
 
-    ``representatives`` is uint32[R], rows that stand for the catalogue's clusters, in the order in which a person of whom
-    nothing is known is shown them. ``tags`` is a folder with ``vocabulary/`` (an id table of T tags) and
+    ``representatives`` is uint32[R], rows that stand for the catalogue's clusters, in the order in which a person of
+    whom nothing is known is shown them. ``tags`` is a folder with ``vocabulary/`` (an id table of T tags) and
     ``vectors.npy``, float32[T, D], L2-normalised. ``source_shares`` is the part of the candidates, from 0 to 1, that a
     source other than the leading one gets where a request states no quotas, by its lower-case name.
     """
@@ -99,7 +139,7 @@ class RankerEntry(_Part):
 
 
 class OrdersEntry(_Part):
-    """Orders of items beside popularity, uint32[M] .npy files relative to the generation, absent where nobody knows when.
+    """Orders of items beside popularity, uint32[M] files relative to the generation; none where there are no times.
 
     ``trending`` lists rows by decayed counts, the highest first, without those that nobody acted on lately;
     ``arrivals`` the rows whose first interaction or stated time of arrival is known, the newest first.

@@ -86,7 +86,7 @@ class GenerationWriter:
         *,
         item_ids: Sequence[str],
         titles: Sequence[str],
-        popularity: NDArray[np.floating],
+        popularity: NDArray[np.floating | np.integer],
         attributes: Mapping[str, Sequence[Sequence[str]] | NDArray[np.float64]],
     ) -> dict[str, str]:
         """Writes ``items/``.
@@ -103,9 +103,7 @@ class GenerationWriter:
         items = self.path / "items"
         IdTable.write(items / "ids", item_ids)
         StringColumn.write(items / "titles", titles)
-        write_array(items / "popularity.npy", popularity.astype(np.float32))
-        # A stable sort of the negated counts keeps ties in row order.
-        write_array(items / "popular_rows.npy", np.argsort(-popularity, kind="stable").astype(np.uint32))
+        write_popularity(items, popularity)
         return Attributes.write(items / "attributes", attributes)
 
     def publish(self, fields: Mapping[str, Any], *, make_current: bool = True) -> Manifest:
@@ -162,6 +160,18 @@ class GenerationWriter:
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+def write_popularity(items: Path, popularity: NDArray[np.floating | np.integer]) -> None:
+    """Writes ``popularity.npy`` and ``popular_rows.npy``: all rows, the most popular first, ties by row.
+
+    Args:
+        items: The folder ``items/`` of a generation.
+        popularity: float[N] or int[N], taste interactions in training.
+    """
+    write_array(items / "popularity.npy", popularity.astype(np.float32))
+    # A stable sort of the negated counts keeps ties in row order.
+    write_array(items / "popular_rows.npy", np.argsort(-popularity, kind="stable").astype(np.uint32))
 
 
 @contextmanager

@@ -28,5 +28,8 @@ class Source(IntFlag):
     """Representatives of the catalogue's clusters."""
 
 
-SEARCHING = Source.USER_VECTOR | Source.INTEREST_VECTORS | Source.NEIGHBOURS
-"""Sources that search the index, so that a shard finds its own rows alone; every shard knows the others in full."""
+SEARCHING = Source.USER_VECTOR | Source.INTEREST_VECTORS | Source.NEIGHBOURS | Source.INTEREST_TAGS
+"""Sources that search the index, so that a shard finds its own rows alone; every shard knows the others in full.
+
+Interest tags search where the bundle has vectors of tags, and are otherwise known in full too: a list's keys tell.
+"""

@@ -20,8 +20,9 @@ class SourceList:
     Args:
         source: Which source.
         rows: uint32[M], distinct.
-        scores: float32[M], user vector · item vector, 0 without a history.
-        wanted_count: How many rows the source was asked for; the list is shorter where there are no more.
+        scores: float32[M], user vector · item vector, 0 where there is no such vector.
+        wanted_count: How many rows the source was asked for, which is also how many places it may take; the list is
+            shorter where there are no more.
         keys: float32[M], what the list is ordered by, descending, ties by row: inner products with the list's vector.
             None for a source with an order of its own.
         code_keys: float32[M], in a shard's list: inner products with the codes that the index keeps; None where
@@ -55,16 +56,19 @@ def merge_shards(parts: Sequence[SourceList]) -> SourceList:
     """One list out of those that shards brought for the same source and group, as one index over all rows brings it.
 
     Args:
-        parts: One list for each shard, of distinct rows, with ``keys``.
+        parts: One list for each shard, at least one, of distinct rows, with ``keys``; empty ones need none.
     """
     first = parts[0]
-    rows = np.concatenate([part.rows for part in parts])
-    scores = np.concatenate([part.scores for part in parts])
-    assert all(part.keys is not None for part in parts)
-    keys = np.concatenate([part.keys for part in parts if part.keys is not None])
-    if first.code_keys is not None:
-        codes = np.concatenate([part.code_keys for part in parts if part.code_keys is not None])
-        pool = best_first(rows, codes, first.pool_count)
+    # An empty list has no keys to tell by whether codes took part, and nothing to bring.
+    filled = [part for part in parts if len(part.rows)]
+    if not filled:
+        return first
+    rows = np.concatenate([part.rows for part in filled])
+    scores = np.concatenate([part.scores for part in filled])
+    keys = np.concatenate([part.keys for part in filled if part.keys is not None])
+    codes = [part.code_keys for part in filled if part.code_keys is not None]
+    if codes:
+        pool = best_first(rows, np.concatenate(codes), filled[0].pool_count)
         rows, scores, keys = rows[pool], scores[pool], keys[pool]
     order = best_first(rows, keys, first.wanted_count)
     return SourceList(first.source, rows[order], scores[order], first.wanted_count, keys[order], group=first.group)

@@ -1,4 +1,4 @@
-"""An answer of the gateway as a table."""
+"""Answers of the gateway as tables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from twostage.v1 import common_pb2, gateway_pb2
+
+_Answer = gateway_pb2.RecommendResponse | gateway_pb2.RecommendationServiceSimilarItemsResponse
 
 
 def print_answer(
@@ -37,14 +39,44 @@ def print_answer(
             *(["; ".join(map(escape, item.reasons))] if explained else []),
         )
     console.print(table)
+    _print_origin(console, response)
+    if response.unknown_item_count:
+        console.print(f"{response.unknown_item_count} item(s) of the history are not in this generation")
+    _print_timings(console, response)
+
+
+def print_similar(
+    console: Console,
+    response: gateway_pb2.RecommendationServiceSimilarItemsResponse,
+    *,
+    attributes: tuple[str, ...] = (),
+) -> None:
+    """Prints what is like an item, who answered and how long it took; arguments as of :func:`print_answer`."""
+    table = Table("", "item", "title", *attributes, "score", box=None, pad_edge=False)
+    for position, item in enumerate(response.items, start=1):
+        table.add_row(
+            str(position),
+            escape(item.item_id),
+            escape(item.title),
+            *(escape(item.attributes.get(name, "")) for name in attributes),
+            f"{item.score:.4g}",
+        )
+    console.print(table)
+    _print_origin(console, response)
+    _print_timings(console, response)
+
+
+def _print_origin(console: Console, response: _Answer) -> None:
+    """Prints who answered, why, and what is missing."""
     rung = gateway_pb2.Rung.Name(response.rung)
     reason = f" ({escape(response.rung_reason)})" if response.rung_reason else ""
     console.print(f"generation {response.generation} · {rung}{reason} · request {response.request_id}")
     if response.HasField("shortfall"):
         reason = common_pb2.ShortfallReason.Name(response.shortfall.reason).removeprefix("SHORTFALL_REASON_")
         console.print(f"{response.shortfall.missing_count} missing: {reason.lower().replace('_', ' ')}")
-    if response.unknown_item_count:
-        console.print(f"{response.unknown_item_count} item(s) of the history are not in this generation")
+
+
+def _print_timings(console: Console, response: _Answer) -> None:
     if response.timings:
         console.print(" · ".join(_timing(timing) for timing in response.timings))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -19,7 +20,11 @@ def _hand_over(command: str, arguments: tuple[str, ...]) -> None:
             f"`twostage {command}` needs the training extra, {' and '.join(missing)} not found: "
             "pip install 'twostage[training]'"
         )
-    os.execv(sys.executable, [sys.executable, "-m", "training", command, *arguments])  # noqa: S606 - our own module
+    _replace_process("training", (command, *arguments))
+
+
+def _replace_process(module: str, arguments: tuple[str, ...]) -> NoReturn:
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own module
 
 
 @click.command(context_settings=_PASSED_ON)
@@ -34,6 +39,15 @@ def data(arguments: tuple[str, ...]) -> None:
 def train(arguments: tuple[str, ...]) -> None:
     """Train, index, evaluate and publish one generation."""
     _hand_over("train", arguments)
+
+
+@click.command(context_settings=_PASSED_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def index(arguments: tuple[str, ...]) -> None:
+    """Measure and choose the index of a generation, or put it into Milvus."""
+    if arguments[:1] in (("push",), ("check",)):
+        _replace_process("retrieval_service.milvus", arguments)
+    _hand_over("index", arguments)
 
 
 @click.command(context_settings=_PASSED_ON)

@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 
 from twostage.client import CallFailed, Client
-from twostage.commands.recommend import address_option
+from twostage.commands.request_options import address_option
 from twostage.terminal import make_console
 from twostage.v1 import common_pb2
 

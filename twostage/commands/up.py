@@ -1,4 +1,4 @@
-"""``twostage up``: four servers from one store, until Ctrl-C."""
+"""``twostage up``: the servers of one store, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -32,7 +32,25 @@ _PORT = click.IntRange(1, 65535)
 @click.option("--retrieval-port", type=_PORT, default=_PORTS.retrieval, show_default=True)
 @click.option("--ranking-port", type=_PORT, default=_PORTS.ranking, show_default=True)
 @click.option("--model-server-port", type=_PORT, default=_PORTS.model_server, show_default=True)
-@click.option("--metrics/--no-metrics", default=True, show_default=True, help="Serve /metrics on 9100, 9101 and 9102.")
+@click.option(
+    "--shards",
+    "by_shard",
+    is_flag=True,
+    help="One retrieval server for each shard of the index, from --shard-port on, instead of one for all.",
+)
+@click.option(
+    "--shard-port",
+    type=_PORT,
+    default=_PORTS.shards[0],
+    show_default=True,
+    help="The port of shard 0; the next ones are those of the others.",
+)
+@click.option(
+    "--metrics/--no-metrics",
+    default=True,
+    show_default=True,
+    help="Serve /metrics on 9100, 9101 and 9102; those of shards on 9110 and the next ones.",
+)
 @click.option("--restart/--no-restart", default=True, show_default=True, help="Start a server again when it dies.")
 @click.option(
     "--wait-seconds",
@@ -48,6 +66,8 @@ def up(
     retrieval_port: int,
     ranking_port: int,
     model_server_port: int,
+    by_shard: bool,
+    shard_port: int,
     metrics: bool,
     restart: bool,
     wait_seconds: float,
@@ -55,15 +75,30 @@ def up(
     """Serve a store: model server, retrieval, ranking and gateway, each a process; Ctrl-C stops all."""
     console = make_console(stderr=True)
     metrics_ports = (_PORTS.gateway_metrics, _PORTS.retrieval_metrics, _PORTS.ranking_metrics) if metrics else (0, 0, 0)
-    stack = Stack(
-        Store(store_path),
-        ports=Ports(gateway_port, retrieval_port, ranking_port, model_server_port, *metrics_ports),
-        users=users or store_path / "users.sqlite",
-        # Children print what callers send, so nothing of it may be read as markup.
-        on_line=lambda name, line: console.print(Text.assemble((f"{name:>12}", "dim"), " ", line), soft_wrap=True),
-        say=lambda line: console.print(Text(line, "bold"), soft_wrap=True),
-        restart=restart,
-    )
+    shard_ports = range(shard_port, min(shard_port + len(_PORTS.shards), 65536))
+    try:
+        stack = Stack(
+            Store(store_path),
+            ports=Ports(
+                gateway_port,
+                retrieval_port,
+                ranking_port,
+                model_server_port,
+                *metrics_ports,
+                shards=shard_ports,
+                shard_metrics=_PORTS.shard_metrics if metrics else (),
+            ),
+            users=users or store_path / "users.sqlite",
+            # Children print what callers send, so nothing of it may be read as markup.
+            on_line=lambda name, line: console.print(Text.assemble((f"{name:>12}", "dim"), " ", line), soft_wrap=True),
+            say=lambda line: console.print(Text(line, "bold"), soft_wrap=True),
+            restart=restart,
+            by_shard=by_shard,
+        )
+    except ChildFailedError as error:
+        raise click.ClickException(str(error)) from error
+    if by_shard and len(stack.retrieval) == 1:
+        console.print("the index has one shard: one retrieval server holds all of it")
     stopped = threading.Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -89,17 +124,10 @@ def up(
 
 
 def _print_addresses(stack: Stack, seconds: dict[str, float]) -> None:
-    ports = stack.ports
-    listening = {
-        "model server": (ports.model_server, 0),
-        "retrieval": (ports.retrieval, ports.retrieval_metrics),
-        "ranking": (ports.ranking, ports.ranking_metrics),
-        "gateway": (ports.gateway, ports.gateway_metrics),
-    }
     table = Table("server", "address", "metrics", "process", "serving after", title=f"generation {stack.generation}")
     for child in stack.children:
-        port, metrics_port = listening[child.name]
-        metrics = f"http://127.0.0.1:{metrics_port}/metrics" if metrics_port else ""
-        table.add_row(child.name, f"127.0.0.1:{port}", metrics, str(child.pid), f"{seconds[child.name]:.1f} s")
+        listener = stack.listeners[child.name]
+        metrics = f"http://127.0.0.1:{listener.metrics_port}/metrics" if listener.metrics_port else ""
+        table.add_row(child.name, listener.address, metrics, str(child.pid), f"{seconds[child.name]:.1f} s")
     make_console().print(table)
-    click.echo(f"Ready. Try: twostage recommend --user ID --address 127.0.0.1:{ports.gateway}")
+    click.echo(f"Ready. Try: twostage recommend --user ID --address {stack.listeners['gateway'].address}")

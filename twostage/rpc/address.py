@@ -46,6 +46,39 @@ def require_free(host: str, port: int, purpose: str) -> None:
         raise AddressUnavailable(join_address(host, port), purpose, error.strerror or str(error)) from error
 
 
+def reserve(host: str, port: int, purpose: str) -> socket.socket:
+    """Takes a port for processes that share it, and does not listen on it.
+
+    While the socket is open no stranger can take the port, and those processes may, with SO_REUSEPORT. Connections are
+    refused until one of them listens.
+
+    Args:
+        host: A name or an address of this machine.
+        port: 0 to 65535; 0 lets the system choose a free one.
+        purpose: What is going to listen there.
+
+    Raises:
+        AddressUnavailable: The address cannot be taken.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        reserved = socket.socket(family, kind, protocol)
+        try:
+            # As in require_free; the port is ours alone first, so that two who share ports do not share this one.
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reserved.bind(address)
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        except BaseException:
+            reserved.close()
+            raise
+    except OSError as error:
+        raise AddressUnavailable(join_address(host, port), purpose, error.strerror or str(error)) from error
+    return reserved
+
+
 def join_address(host: str, port: int) -> str:
     """Joins host and port as clients write them: ``127.0.0.1:50050``, ``[::1]:50050``."""
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""A channel to every replica of a service, and the choice among them.
+"""Channels to every replica of a service, and the choice among them.
 
 gRPC's own balancing hides which replica it asks. Ours is chosen in the open, because a caller that hedges, ejects
 outliers or avoids a replica that lags a generation needs to know::
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from importlib.resources import files
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -65,7 +65,7 @@ def channel_options(max_message_bytes: int, service_config: str | None) -> list[
 
 
 class Replica(Generic[S]):
-    """One replica; as a context manager it counts the work it was given.
+    """One connection to a replica; as a context manager it counts the work it was given.
 
     Args:
         address: ``host:port`` or ``unix:/path``.
@@ -154,9 +154,12 @@ class Replicas(Generic[S]):
         max_message_bytes: The largest message taken or sent; 16 MiB by default.
         service_config: gRPC's service config; retries of UNAVAILABLE with a budget by default, None for no retries.
         resolve_seconds: How often a ``dns:///`` name is looked up again; 3 by default.
+        connection_count: Connections to each address; 1 by default. A replica that serves its port with several
+            processes gives each connection to one of them, by chance: four times as many connections as processes
+            leave hardly one of them without work.
 
     Raises:
-        ValueError: The target is malformed.
+        ValueError: The target is malformed, or the number of connections is not above 0.
     """
 
     def __init__(
@@ -167,7 +170,11 @@ class Replicas(Generic[S]):
         max_message_bytes: int = 16 * 2**20,
         service_config: str | None = SERVICE_CONFIG,
         resolve_seconds: float = 3.0,
+        connection_count: int = 1,
     ) -> None:
+        if connection_count < 1:
+            raise ValueError(f"connection_count: expected at least 1, received {connection_count}")
+        self._connection_count = connection_count
         self._target = parse_target(target)
         self._make_stub = make_stub
         self._options = channel_options(max_message_bytes, service_config)
@@ -188,21 +195,25 @@ class Replicas(Generic[S]):
         return self._target.text
 
     def all(self) -> tuple[Replica[S], ...]:
-        """Every replica, by address; empty while a name cannot be resolved."""
-        return self._replicas
+        """Every replica, by address, each by one of its connections; empty while a name cannot be resolved."""
+        return self._replicas[:: self._connection_count]
 
     def pick(self, exclude: Collection[Replica[S]] = ()) -> Replica[S]:
-        """Chooses the replica with the least work in flight, in turn among equals.
+        """Chooses the connection with the least work in flight, in turn among equals.
 
         Those whose connection is down are asked only when there is no other.
 
         Args:
-            exclude: Replicas that will not do, e.g. because they were asked already; none by default.
+            exclude: Replicas that will not do, e.g. because they were asked already, over whatever connection; none by
+                default.
 
         Raises:
             NotReady: There is none.
         """
-        present = [replica for replica in self._replicas if replica not in exclude] if exclude else self._replicas
+        present: Sequence[Replica[S]] = self._replicas
+        if exclude:
+            excluded = {replica.address for replica in exclude}
+            present = [replica for replica in present if replica.address not in excluded]
         usable = [replica for replica in present if not replica.failing] or present
         if not usable:
             raise NotReady(f"no replica at {self.target}")
@@ -227,19 +238,24 @@ class Replicas(Generic[S]):
         with self._changing:
             if self._closed.is_set():
                 return
-            known = {replica.address: replica for replica in self._replicas}
+            known: dict[str, list[Replica[S]]] = {}
+            for replica in self._replicas:
+                known.setdefault(replica.address, []).append(replica)
             self._replicas = tuple(
-                known.pop(address) if address in known else self._open(address) for address in addresses
+                replica for address in addresses for replica in known.pop(address, None) or self._open(address)
             )
-        if len(self._replicas) > 1:
+        if len(addresses) > 1:
             for replica in self._replicas:
                 replica.watch()
-        for replica in known.values():
+        for replica in itertools.chain.from_iterable(known.values()):
             # Calls in flight end first: closing a channel cancels them.
             replica.retire(_RETIREMENT_SECONDS)
 
-    def _open(self, address: str) -> Replica[S]:
-        return Replica(address, grpc.insecure_channel(address, options=self._options), self._make_stub)
+    def _open(self, address: str) -> list[Replica[S]]:
+        return [
+            Replica(address, grpc.insecure_channel(address, options=self._options), self._make_stub)
+            for _ in range(self._connection_count)
+        ]
 
     def _keep_fresh(self, seconds: float) -> None:
         while not self._closed.wait(seconds):

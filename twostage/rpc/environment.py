@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 _GRPC = "GRPC_EXPERIMENTS"
-_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def prefer_grpc_polling() -> None:

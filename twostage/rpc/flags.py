@@ -43,6 +43,7 @@ def service_parser(
         "host": ("HOST", "the address to listen on; 127.0.0.1"),
         "port": ("PORT", f"the gRPC port, 0 for any free one; {port}"),
         "metrics-port": ("PORT", f"the HTTP port of /metrics, 0 for none; {metrics_port}"),
+        "processes": ("N", "processes that share the port, auto for one per core; 1"),
         "log-level": ("LEVEL", "DEBUG, INFO, WARNING or ERROR; INFO"),
         "log-requests": ("WHICH", "all, or errors (failed and slow ones); errors"),
     }
@@ -55,10 +56,14 @@ _OWN_PACKAGES = ("twostage", "gateway", "retrieval_service", "ranking_service")
 
 
 def run_server(module: str, flags: Mapping[str, object]) -> int:
-    """Imports ``<module>.server``, whose libraries may not be installed, and runs it.
+    """Runs a service in this process, or in several that this one looks after where its settings ask for that.
+
+    Imports ``<module>.server``, whose libraries may not be installed; the process that only looks after others does
+    not, and reads ``<module>.settings`` alone.
 
     Args:
-        module: What is run, e.g. ``ranking_service``; its libraries are the extra ``ranking``.
+        module: What is run, e.g. ``ranking_service``: its extra is ``ranking``, its settings are the class
+            ``RankingSettings`` of ``ranking_service.settings``.
         flags: What the command line gave, by field name.
 
     Returns:
@@ -68,15 +73,42 @@ def run_server(module: str, flags: Mapping[str, object]) -> int:
     Raises:
         ImportError: A module of our own is missing: a defect, not an installation without an extra.
     """
+    service = module.rpartition(".")[2].removesuffix("_service")
     try:
+        workers_exit_code = _run_workers(module, service, flags)
+        if workers_exit_code is not None:
+            return workers_exit_code
         server = import_module(f"{module}.server")
     except ImportError as error:
         library = (error.name or "").partition(".")[0]
         if library in _OWN_PACKAGES:
             raise
-        extra = module.removesuffix("_service")
         reason = " ".join(str(error).split())
-        sys.stderr.write(f"{extra}: error: {reason}; install the extra `{extra}`: pip install 'twostage[{extra}]'\n")
+        sys.stderr.write(
+            f"{service}: error: {reason}; install the extra `{service}`: pip install 'twostage[{service}]'\n"
+        )
         return 1
-    exit_code: int = server.run(flags)
-    return exit_code
+    return int(server.run(flags))
+
+
+def _run_workers(module: str, service: str, flags: Mapping[str, object]) -> int | None:
+    """Runs a service in several processes where its settings ask for that; returns None where one is enough."""
+    # Here and not above: reading flags loads nothing.
+    from twostage.rpc.settings import SettingsError, load_settings  # noqa: PLC0415
+    from twostage.rpc.worker import Worker  # noqa: PLC0415
+
+    if Worker.current() is not None:
+        return None
+    settings_class = getattr(import_module(f"{module}.settings"), f"{service.capitalize()}Settings")
+    try:
+        settings = load_settings(settings_class, flags)
+    except SettingsError as error:
+        from twostage.rpc.complaint import complain  # noqa: PLC0415
+
+        complain(service, error)
+        return 2
+    if settings.process_count == 1:
+        return None
+    from twostage.rpc.workers import run_workers  # noqa: PLC0415
+
+    return run_workers(service, module, flags, settings)

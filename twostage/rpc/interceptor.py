@@ -51,7 +51,6 @@ class ServerInterceptor(grpc.ServerInterceptor):
         self.in_flight_count = 0
         self._lock = threading.Lock()
         self._metrics = metrics
-        metrics.in_flight.set_function(lambda: self.in_flight_count)
         self._log = RequestLog(logging or RequestLogging(), logger if logger is not None else structlog.get_logger())
         self._wrapped: dict[str, tuple[object, Any]] = {}
 
@@ -80,6 +79,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
         metrics = self._metrics.for_method(name)
         gated = not method.endswith(_ANSWERED_WHILE_LOADING)
         clock = time.perf_counter
+        show_in_flight = self._metrics.in_flight.set
 
         # The context is Any because the type stubs lack its method `code`.
         def call(request: Any, context: Any) -> Any:
@@ -87,6 +87,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
             facts, token = request_event.begin()
             with self._lock:
                 self.in_flight_count += 1
+                show_in_flight(self.in_flight_count)
             code = _OK
             error: Exception | None = None
             aborted = False
@@ -106,6 +107,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
                 seconds = clock() - start
                 with self._lock:
                     self.in_flight_count -= 1
+                    show_in_flight(self.in_flight_count)
                 metrics.seconds.observe(seconds)
                 metrics.count(code)
                 request_event.end(token)

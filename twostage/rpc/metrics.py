@@ -1,17 +1,16 @@
-"""Prometheus metrics of one server and the HTTP endpoint that exposes them."""
+"""Prometheus metrics of one server.
+
+Where several workers serve one port (twostage.rpc.workers) each of them counts in files that its parent adds up; the
+gauges' modes say how.
+"""
 
 from __future__ import annotations
 
 import platform
-import threading
 from importlib.metadata import PackageNotFoundError, version
-from wsgiref.simple_server import WSGIServer
 
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
-from prometheus_client import start_http_server as start_prometheus
-
-from twostage.rpc.address import AddressUnavailable, join_address, require_free
 
 # From half a millisecond, which one hop takes idle, to the ten seconds after which nobody waits.
 _SECONDS_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -73,7 +72,12 @@ class ServerMetrics:
             registry=registry,
             buckets=_SECONDS_BUCKETS,
         )
-        self.in_flight = Gauge("twostage_requests_in_flight", "Requests being worked on.", registry=registry)
+        self.in_flight = Gauge(
+            "twostage_requests_in_flight",
+            "Requests being worked on.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.log_failures = Counter(
             "twostage_log_failures_total", "Requests whose log event could not be written.", registry=registry
         )
@@ -82,13 +86,22 @@ class ServerMetrics:
             "Generations of the bundle, by state: active, previous.",
             ("state",),
             registry=registry,
+            # The one that all workers have reached.
+            multiprocess_mode="livemin",
         )
-        self.ready = Gauge("twostage_ready", "1 when the server says SERVING.", registry=registry)
+        self.ready = Gauge(
+            "twostage_ready",
+            "1 when the server says SERVING.",
+            registry=registry,
+            # A worker that loads does not listen: the others answer.
+            multiprocess_mode="livemax",
+        )
         Gauge(
             "twostage_build_info",
             "Always 1; the labels say what runs.",
             ("service", "version", "python", "grpc"),
             registry=registry,
+            multiprocess_mode="livemax",
         ).labels(service, package_version(), platform.python_version(), grpc.__version__).set(1)
 
     def for_method(self, method: str) -> MethodMetrics:
@@ -98,32 +111,3 @@ class ServerMetrics:
     def set_generation(self, generation: int, state: str = "active") -> None:
         """States which generation is active (or previous)."""
         self._generation.labels(state).set(generation)
-
-
-class MetricsEndpoint:
-    """``http://host:port/metrics``, served by a thread of its own.
-
-    Args:
-        registry: What is exposed.
-        host: The address to listen on.
-        port: The port to listen on, above 0.
-
-    Raises:
-        AddressUnavailable: The address cannot be listened on.
-    """
-
-    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
-        require_free(host, port, "metrics")
-        try:
-            server, thread = start_prometheus(port, addr=host, registry=registry)
-        except OSError as error:
-            raise AddressUnavailable(join_address(host, port), "metrics", error.strerror or str(error)) from error
-        self._server: WSGIServer = server
-        self._thread: threading.Thread = thread
-        self.address = join_address(host, server.server_port)
-
-    def close(self) -> None:
-        """Stops listening; returns when the port is free again."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

@@ -13,7 +13,6 @@ Servers are synchronous, a thread to a request: measured at 142 µs of CPU for a
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -27,19 +26,23 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 from structlog.typing import FilteringBoundLogger
 
-from twostage.errors import NotReady
 from twostage.rpc.address import AddressUnavailable, join_address, require_free
+from twostage.rpc.announcement import announce, announcement
+from twostage.rpc.complaint import DEFECTS, complain
 from twostage.rpc.health import Health
 from twostage.rpc.interceptor import ServerInterceptor
-from twostage.rpc.metrics import MetricsEndpoint, ServerMetrics, new_registry
+from twostage.rpc.metrics import ServerMetrics, new_registry
+from twostage.rpc.metrics_endpoint import MetricsEndpoint
 from twostage.rpc.request_log import RequestLogging
 from twostage.rpc.settings import ServiceSettings
 from twostage.rpc.signals import Interrupted, StopSignals
+from twostage.rpc.worker import Worker
 
 # How often a draining server looks whether it is done.
 _POLL_SECONDS = 0.02
-# Errors that say nothing without their traceback.
-_DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError)
+# How long a connection lives where several processes share the port and nobody said: one that was started again has
+# none, and gets its share when clients connect anew.
+_SHARED_CONNECTION_SECONDS = 300.0
 
 
 class ServiceServer:
@@ -56,6 +59,10 @@ class ServiceServer:
         settings: Addresses, sizes and times.
         registry: Where metrics are registered; a new one with the process's metrics when unset.
         logger: Where events are logged; structlog's default when unset.
+
+    Attributes:
+        port: Where it listens, 0 before it does.
+        worker: Which of several processes that share the port this is; None when it serves on its own.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class ServiceServer:
         self.metrics = ServerMetrics(registry if registry is not None else new_registry(), service)
         self.logger: FilteringBoundLogger = logger or structlog.get_logger(service=service)
         self.port = 0
+        self.worker = Worker.current()
         self._health = Health(service_names)
         self._interceptor = ServerInterceptor(
             self.metrics, RequestLogging(settings.log_requests, settings.slow_request_ms / 1e3), self.logger
@@ -82,7 +90,7 @@ class ServiceServer:
         self._server = grpc.server(
             self._workers,
             interceptors=[self._interceptor],
-            options=_options(settings),
+            options=_options(settings, shared=self.worker is not None),
             maximum_concurrent_rpcs=settings.max_concurrent_requests,
         )
         register(self._server)
@@ -119,7 +127,8 @@ class ServiceServer:
             AddressUnavailable: Another process listens on the address.
         """
         wanted = join_address(self.settings.host, self.settings.port)
-        require_free(self.settings.host, self.settings.port, self.service)
+        if self.worker is None:
+            require_free(self.settings.host, self.settings.port, self.service)
         try:
             self.port = int(self._server.add_insecure_port(wanted))
         except RuntimeError as error:
@@ -179,15 +188,7 @@ class ServiceServer:
 
     def announcement(self) -> str:
         """The line by which a parent process learns that this server serves, and where: one JSON object."""
-        return json.dumps(
-            {
-                "event": "serving",
-                "service": self.service,
-                "address": self.address,
-                "metrics_address": self.metrics_address,
-                "pid": os.getpid(),
-            }
-        )
+        return announcement(self.service, self.address, self.metrics_address)
 
 
 def serve(server: ServiceServer, prepare: Callable[[], None] | None = None) -> int:
@@ -196,6 +197,8 @@ def serve(server: ServiceServer, prepare: Callable[[], None] | None = None) -> i
     It listens at once and says NOT_SERVING while `prepare` loads, then SERVING, with one line on standard output
     (`ServiceServer.announcement`). The first signal lets requests in flight finish within the grace, a second one
     cuts them off. A signal while loading ends the process without waiting for the load.
+
+    One of several processes that share a port (`Worker`) listens when it has loaded and may begin, and serves at once.
 
     Args:
         server: Not yet started.
@@ -207,26 +210,31 @@ def serve(server: ServiceServer, prepare: Callable[[], None] | None = None) -> i
     """
     with StopSignals() as signals:
         try:
-            server.start()
-            if prepare is not None:
-                with signals.interrupting():
+            if server.worker is None:
+                server.start()
+            with signals.interrupting():
+                if prepare is not None:
                     prepare()
+                # What is loaded stays: the collector need not walk it again and again while requests wait.
+                gc.collect()
+                gc.freeze()
+                if server.worker is not None:
+                    server.worker.wait_for_start()
+            server.set_serving()
+            if server.worker is not None:
+                server.start()
         except Interrupted:
             server.logger.info("stopped while loading", signals=signals.received)
             server.stop(0)
             return _exit_code(server, 0)
         except Exception as error:
-            if isinstance(error, _DEFECTS):
+            if isinstance(error, DEFECTS):
                 server.logger.exception("loading failed")
             server.stop(0)
             complain(server.service, error)
             return _exit_code(server, 1)
-        # What is loaded stays: the collector need not walk it again and again while requests wait.
-        gc.collect()
-        gc.freeze()
-        server.set_serving()
         server.logger.info("serving", address=server.address, metrics_address=server.metrics_address)
-        _announce(server)
+        announce(server.announcement(), server.logger)
         signals.wait()
         server.logger.info("stopping", signals=signals.received)
         server.set_not_serving()
@@ -235,27 +243,6 @@ def serve(server: ServiceServer, prepare: Callable[[], None] | None = None) -> i
         server.stop(0 if again else None, hurry=lambda: signals.wait(0))
         server.logger.info("stopped")
         return _exit_code(server, 0)
-
-
-def complain(service: str, error: Exception) -> None:
-    """Writes on one line of standard error why a service does not run."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, NotReady) and error.detail:
-        # Whoever starts a service operates it.
-        text = f"{text} ({' '.join(error.detail.split())})"
-    if isinstance(error, _DEFECTS):
-        text = f"{type(error).__name__}: {text}"
-    sys.stderr.write(f"{service}: error: {text}\n")
-    sys.stderr.flush()
-
-
-def _announce(server: ServiceServer) -> None:
-    try:
-        sys.stdout.write(server.announcement() + "\n")
-        sys.stdout.flush()
-    except OSError as error:
-        # Whoever started us has closed the pipe; that is no reason not to serve.
-        server.logger.warning("nobody reads standard output", error=str(error))
 
 
 def _exit_code(server: ServiceServer, code: int) -> int:
@@ -268,12 +255,19 @@ def _exit_code(server: ServiceServer, code: int) -> int:
     return code
 
 
-def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
+def _options(settings: ServiceSettings, *, shared: bool) -> list[tuple[str, int]]:
+    """The options of gRPC's server.
+
+    Args:
+        settings: Sizes and times.
+        shared: True where several processes serve the port.
+    """
+    age_seconds = settings.max_connection_age_seconds or (_SHARED_CONNECTION_SECONDS if shared else None)
     options = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
-        # Else a second process could share the port, and requests would go to either.
-        ("grpc.so_reuseport", 0),
+        # Else a stranger could share the port, and requests would go to either.
+        ("grpc.so_reuseport", int(shared)),
         # Finds peers that vanished without a goodbye.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
@@ -282,9 +276,9 @@ def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ]
-    if settings.max_connection_age_seconds is not None:
+    if age_seconds is not None:
         options += [
-            ("grpc.max_connection_age_ms", int(settings.max_connection_age_seconds * 1e3)),
+            ("grpc.max_connection_age_ms", int(age_seconds * 1e3)),
             ("grpc.max_connection_age_grace_ms", int(settings.grace_seconds * 1e3)),
         ]
     return options

@@ -15,12 +15,13 @@ The file's path comes from the flag ``--config`` or the variable ``<prefix>CONFI
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -30,8 +31,32 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceError
 
+from twostage.rpc.cores import usable_core_count
+
+_MAX_PROCESSES = 256
+
+
+def _read_processes(value: object) -> int:
+    """Reads a number of processes, 0 for ``auto``."""
+    expected = f"a whole number from 0 to {_MAX_PROCESSES} or auto"
+    if value == "auto":
+        return 0
+    text = str(value)
+    # Not every number: 2.0 and True are mistakes of a YAML file.
+    if not (text.isascii() and text.isdecimal() and int(text) <= _MAX_PROCESSES):
+        raise ValueError(expected)
+    return int(text)
+
+
+def _require_spreading(count: int) -> int:
+    if count > 1 and sys.platform != "linux":
+        raise ValueError("1 or auto, because only Linux spreads the connections to a port over processes")
+    return count
+
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 GenerationNumber = Annotated[int, Field(ge=1)]
+Processes = Annotated[int, BeforeValidator(_read_processes), AfterValidator(_require_spreading)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -47,11 +72,16 @@ class ServiceSettings(BaseSettings):
         host: The address to listen on; the loopback interface by default, because nothing here is encrypted.
         port: The gRPC port; 0 lets the system choose a free one.
         metrics_port: The HTTP port of ``/metrics``; 0 turns it off.
-        max_workers: Threads that run requests; 8 by default. Python runs one at a time, FAISS and sockets do not.
-        max_concurrent_requests: Requests running and waiting beyond which new ones are refused; unbounded when unset.
+        processes: How many processes serve the port, each a whole server of its own; 1 by default. ``auto`` or 0 means
+            as many as there are cores that this process may use (`twostage.rpc.cores`). A client's connection stays
+            with one of them, so clients need several; see docs/adr/0009.
+        max_workers: Threads of each process that run requests; 8 by default. Python runs one at a time, FAISS and
+            sockets do not.
+        max_concurrent_requests: Requests running and waiting in each process beyond which new ones are refused;
+            unbounded when unset.
         max_message_bytes: The largest message taken or sent; 16 MiB by default.
         max_connection_age_seconds: Connections older than this are closed gently, so that clients find new replicas;
-            unlimited when unset.
+            unlimited when unset, 300 with several processes, so that one that was started again gets its share.
         readiness_seconds: How long a stopping server still serves after it says NOT_SERVING, for load balancers to
             notice; 0 by default, right for one machine.
         grace_seconds: How long requests in flight may take to finish when the server stops; 10 by default.
@@ -69,6 +99,7 @@ class ServiceSettings(BaseSettings):
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Port = 0
     metrics_port: Port = 0
+    processes: Processes = 1
     max_workers: Annotated[int, Field(ge=1, le=1024)] = 8
     max_concurrent_requests: Annotated[int, Field(ge=1)] | None = None
     max_message_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1)] = 16 * 2**20
@@ -79,6 +110,13 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = "auto"
     log_requests: Literal["all", "errors"] = "errors"
     slow_request_ms: Annotated[float, Field(ge=0)] = 250.0
+
+    @property
+    def process_count(self) -> int:
+        """How many processes serve the port, at least 1; ``auto`` is looked up."""
+        if self.processes:
+            return self.processes
+        return usable_core_count() if sys.platform == "linux" else 1
 
     @classmethod
     def settings_customise_sources(

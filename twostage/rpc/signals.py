@@ -52,6 +52,10 @@ class StopSignals:
             self._raise_at_once = False
             raise Interrupted
 
+    def fileno(self) -> int:
+        """A file descriptor that becomes readable when a signal comes, for those who wait for other things too."""
+        return self._reader
+
     @contextmanager
     def interrupting(self) -> Iterator[None]:
         """Lets the next signal raise `Interrupted` inside the block instead of waiting for `wait`.

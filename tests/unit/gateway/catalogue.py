@@ -29,8 +29,12 @@ def publish_items(
     popularity: Sequence[float],
     tags: Sequence[Sequence[str]] | None = None,
     years: Sequence[float] | None = None,
+    shard_count: int = 1,
 ) -> Generation:
-    """Publishes items ``i0``, ``i1``… titled ``Title 0``… with the attributes ``tags`` and ``year``."""
+    """Publishes items ``i0``, ``i1``… titled ``Title 0``… with the attributes ``tags`` and ``year``.
+
+    The manifest names an index of ``shard_count`` shards, which is not there.
+    """
     count = len(popularity)
     store = Store(path)
     with GenerationWriter(store) as writer:
@@ -43,7 +47,8 @@ def publish_items(
                 "year": np.full(count, np.nan) if years is None else np.array(years, np.float64),
             },
         )
-        index = IndexEntry(family="exact", factory="Flat", file="none")
+        files = [f"shard-{shard}" for shard in range(shard_count)] if shard_count > 1 else []
+        index = IndexEntry(family="exact", factory="Flat", file="none", files=files)
         writer.publish(
             {
                 "created_at": "2025-01-01T00:00:00Z",

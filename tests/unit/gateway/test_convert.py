@@ -133,7 +133,7 @@ def test_an_answer_is_written_whole() -> None:
                     ("popular",),
                     ("because",),
                     7,
-                    Trace(0.125, 3, 2, 1),
+                    Trace(0.125, 3, 2, 1, {"popular": 4}),
                 ),
                 Recommendation("b", 0.25),
             ],
@@ -153,6 +153,7 @@ def test_an_answer_is_written_whole() -> None:
     assert list(first.reasons) == ["because"]
     trace = first.trace
     assert (trace.retrieval_score, trace.retrieval_rank, trace.ranking_rank, trace.final_rank) == (0.125, 3, 2, 1)
+    assert dict(trace.source_ranks) == {"popular": 4}
     assert not second.HasField("trace")
     assert message.shortfall.missing_count == 3
     assert message.shortfall.reason == common_pb2.SHORTFALL_REASON_EXCLUDED

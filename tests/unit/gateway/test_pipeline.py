@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,9 @@ class Columns:
 
     def sources(self, index: int) -> Sequence[str]:
         return ("user_vector",) if index % 2 == 0 else ("popular",)
+
+    def source_ranks(self, index: int) -> Mapping[str, int]:
+        return {self.sources(index)[0]: index // 2 + 1}
 
 
 class Stages:
@@ -168,6 +171,7 @@ def test_both_stages_answering_is_full(generation: Generation, users: SqliteUser
     assert (first.candidate_rank, first.sources, first.action_scores) == (3, ("user_vector",), {"liked": 0.5})
     assert first.trace is not None
     assert (first.trace.retrieval_rank, first.trace.ranking_rank, first.trace.final_rank) == (3, 1, 1)
+    assert first.trace.source_ranks == {"user_vector": 2}
     assert [timing.stage for timing in response.timings] == ["user", "retrieval", "ranking"]
     assert response.generation == 1
     assert len(response.request_id) == 32
@@ -204,6 +208,7 @@ def test_without_ranking_the_order_is_retrievals(
     assert (first.candidate_rank, second.candidate_rank) == (2, 4)
     assert second.trace is not None
     assert (second.trace.retrieval_rank, second.trace.ranking_rank, second.trace.final_rank) == (2, 0, 2)
+    assert second.trace.source_ranks == {"popular": 2}
 
 
 def test_without_retrieval_popular_items_answer(generation: Generation, users: SqliteUserStore) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import socket
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -14,7 +16,7 @@ from gateway.users.store import UserStoreUnavailable
 from tests.unit.gateway.catalogue import publish_items
 from twostage.bundle.errors import BundleCorrupt, BundleError, GenerationMissing, StoreMissing
 from twostage.client import Client, GatewayUnavailable, new_event
-from twostage.rpc.settings import load_settings
+from twostage.rpc.settings import SettingsError, load_settings
 from twostage.v1 import gateway_pb2
 
 NOWHERE = "127.0.0.1:1"
@@ -40,6 +42,8 @@ def prepare(folder: Path, **changed: object) -> None:
         (["--candidate-count", "0"], "--candidate-count: expected greater than or equal to 1, received '0'"),
         (["--candidate-count", "2001"], "--candidate-count: expected less than or equal to 2000"),
         (["--ranking", "nowhere"], "--ranking: expected target: expected host:port"),
+        (["--retrieval", "a:1;"], "--retrieval: expected target: expected host:port"),
+        (["--retrieval", "a:1;b"], "--retrieval: expected target: expected host:port"),
         (["--generation", "0"], "--generation: expected greater than or equal to 1, received '0'"),
         (["--port", "http"], "--port: expected a valid integer"),
         (["--default-deadline-ms", "-1"], "--default-deadline-ms: expected greater than 0"),
@@ -126,6 +130,47 @@ def test_it_answers_without_any_stage_and_refuses_while_it_loads(tmp_path: Path)
     with Client(server.address) as client, pytest.raises(GatewayUnavailable) as gone:
         client.recommend()
     assert gone.value.code is grpc.StatusCode.UNAVAILABLE
+
+
+def test_every_shard_of_retrieval_has_a_status_of_its_own(tmp_path: Path) -> None:
+    server, _ = build(settings(tmp_path, retrieval=f"{NOWHERE};127.0.0.1:2"), registry=CollectorRegistry())
+    with server, Client(server.address) as client:
+        stages = client.status().stages
+    assert [(stage.stage, stage.address) for stage in stages] == [
+        ("retrieval shard 0", NOWHERE),
+        ("retrieval shard 1", "127.0.0.1:2"),
+        ("ranking", NOWHERE),
+    ]
+    assert all(stage.error.startswith("UNAVAILABLE") for stage in stages)
+
+
+def test_a_stage_without_replicas_has_a_status_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve: Callable[..., object] = socket.getaddrinfo
+
+    def unresolved(host: str, *arguments: object, **options: object) -> object:
+        if host == "ranking":
+            raise OSError("no such name")
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr("socket.getaddrinfo", unresolved)
+    server, _ = build(settings(tmp_path, ranking="dns:///ranking:50052"), registry=CollectorRegistry())
+    with server, Client(server.address) as client:
+        retrieval, ranking = client.status().stages
+    assert (retrieval.stage, retrieval.address) == ("retrieval", NOWHERE)
+    assert (ranking.stage, ranking.address, ranking.error) == (
+        "ranking",
+        "dns:///ranking:50052",
+        "no replica was found",
+    )
+
+
+def test_targets_that_are_not_as_many_as_the_shards_are_refused(tmp_path: Path) -> None:
+    publish_items(tmp_path / "store", popularity=[1.0, 2.0], shard_count=3)
+    expected = "retrieval: expected one target, or 3 by semicolons for the shards of generation 1's index, received 2"
+    with pytest.raises(SettingsError, match=expected):
+        prepare(tmp_path, retrieval=f"{NOWHERE};127.0.0.1:2")
+    prepare(tmp_path, retrieval=f"{NOWHERE};127.0.0.1:2;127.0.0.1:3")
+    prepare(tmp_path)
 
 
 def test_events_that_cannot_be_stored_are_told_and_answers_go_on(tmp_path: Path) -> None:

@@ -2,20 +2,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from retrieval_service.convert import query_of, response_of
-from retrieval_service.engine.query import Candidates, Shortfall, ShortfallReason
+from retrieval_service.convert import (
+    query_of,
+    response_of,
+    similar_query_of,
+    similar_response_of,
+    write_gathered,
+)
+from retrieval_service.engine.query import Candidates, Gathered, Shard
 from twostage.bundle.filters import Condition
 from twostage.bundle.generation import Generation
 from twostage.bundle.id_table import IdTable
+from twostage.candidates.shortfall import Shortfall, ShortfallReason
 from twostage.candidates.source import Source
-from twostage.errors import InvalidField
+from twostage.candidates.source_list import SourceList
+from twostage.errors import InvalidField, ItemNotFound
 from twostage.v1 import common_pb2, retrieval_pb2
 
 Request = retrieval_pb2.RetrieveRequest
+SimilarRequest = retrieval_pb2.RetrievalServiceSimilarItemsRequest
 History = common_pb2.History
 
 
@@ -44,8 +54,10 @@ def test_a_whole_request_is_read(ids: IdTable) -> None:
             retrieval_pb2.Quota(source=retrieval_pb2.SOURCE_USER_VECTOR, max_count=0),
         ],
         include_item_ids=["item-8"],
+        return_source_ranks=True,
     )
     query = query_of(request, ids)
+    assert query.return_source_ranks
     assert query.history.rows.tolist() == [5, 7]
     assert query.count == 9
     assert sorted(query.exclude_rows.tolist()) == [1, 3, 3]
@@ -71,6 +83,7 @@ def test_the_least_request_asks_for_nothing_special(ids: IdTable) -> None:
     assert not query.filter
     assert not query.interest_tags
     assert not query.quotas
+    assert not query.return_source_ranks
 
 
 def conditions(*entries: common_pb2.Condition) -> Request:
@@ -141,7 +154,7 @@ def test_what_breaks_the_contract_is_refused_by_its_path(ids: IdTable, request_:
         lambda: Request(count=2000, exclude_rows=[1] * 20_000, exclude_item_ids=["a"] * 10_000),
         lambda: Request(count=1, history=History(rows=[199] * 1000), interest_tags=["a"] * 64),
         lambda: Request(count=1, include_item_ids=["é" * 128] * 200),
-        lambda: quotas((1, 2000), (2, 0), (3, 1), (4, 1)),
+        lambda: quotas(*((number, 2000) for number in range(1, 10))),
         lambda: within(-math.inf, math.inf),
     ],
 )
@@ -149,12 +162,53 @@ def test_the_bounds_themselves_are_allowed(ids: IdTable, make: Callable[[], Requ
     query_of(make(), ids)
 
 
-def candidates(count: int = 300, shortfall: Shortfall | None = None) -> Candidates:
+def test_a_request_for_similar_items_is_read(ids: IdTable) -> None:
+    request = SimilarRequest(
+        item_id="item-8",
+        count=9,
+        filter=common_pb2.Filter(conditions=[common_pb2.Condition(attribute="tags", any_of=["a"])]),
+        exclude_item_ids=["item-1", "nobody knows this", "item-1"],
+    )
+    query = similar_query_of(request, ids)
+    assert (query.row, query.count, query.exclude_rows.tolist()) == (8, 9, [1, 1])
+    assert query.filter.conditions == (Condition("tags", ("a",)),)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (SimilarRequest(count=1), "item_id"),
+        (SimilarRequest(count=1, item_id=LONG), "item_id"),
+        (SimilarRequest(item_id="item-1"), "count"),
+        (SimilarRequest(item_id="nobody knows this"), "count"),
+        (SimilarRequest(item_id="item-1", count=2001), "count"),
+        (SimilarRequest(item_id="item-1", count=1, exclude_item_ids=["a"] * 10_001), "exclude_item_ids"),
+        (SimilarRequest(item_id="item-1", count=1, exclude_item_ids=[""]), "exclude_item_ids[0]"),
+        (
+            SimilarRequest(item_id="item-1", count=1, filter=common_pb2.Filter(conditions=[common_pb2.Condition()])),
+            "filter.conditions[0].attribute",
+        ),
+    ],
+)
+def test_a_wrong_request_for_similar_items_is_refused_by_its_path(
+    ids: IdTable, request_: SimilarRequest, field: str
+) -> None:
+    with pytest.raises(InvalidField) as caught:
+        similar_query_of(request_, ids)
+    assert caught.value.violations[0].field == field
+
+
+def test_an_item_that_nobody_knows_is_not_found(ids: IdTable) -> None:
+    with pytest.raises(ItemNotFound, match="item-1234"):
+        similar_query_of(SimilarRequest(item_id="item-1234", count=1), ids)
+
+
+def candidates(count: int = 300, shortfall: Shortfall | None = None, *, bit_sets: int = 16) -> Candidates:
     generator = np.random.default_rng(0)
     return Candidates(
         rows=generator.integers(0, 200, count).astype(np.uint32),
         scores=generator.normal(size=count).astype(np.float32),
-        sources=generator.integers(1, 16, count).astype(np.uint8),
+        sources=generator.integers(1, bit_sets, count).astype(np.uint16),
         shortfall=shortfall,
         timings_ms={"search": 0.5},
     )
@@ -168,8 +222,9 @@ def answer(given: Candidates, ids: IdTable | None = None) -> retrieval_pb2.Retri
 
 
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 127, 128, 2000])
-def test_columns_arrive_as_they_were_sent(count: int) -> None:
-    given = candidates(count)
+@pytest.mark.parametrize("bit_sets", [16, 128, 512])
+def test_columns_arrive_as_they_were_sent(count: int, bit_sets: int) -> None:
+    given = candidates(count, bit_sets=bit_sets)
     response = answer(given)
     assert list(response.candidates.rows) == given.rows.tolist()
     assert list(response.candidates.scores) == given.scores.tolist()
@@ -195,6 +250,50 @@ def test_a_shortfall_keeps_number_and_reason(reason: ShortfallReason) -> None:
     shortfall = answer(candidates(1, Shortfall(4, reason))).shortfall
     assert shortfall.missing_count == 4
     assert common_pb2.ShortfallReason.Name(shortfall.reason) == f"SHORTFALL_REASON_{reason.name}"
+
+
+def test_ranks_are_sent_by_source() -> None:
+    ranks = {
+        Source.USER_VECTOR: np.array([1, 2, 0], np.uint32),
+        Source.REPRESENTATIVES: np.array([0, 0, 1999], np.uint32),
+    }
+    sent = answer(replace(candidates(3), source_ranks=ranks)).candidates.source_ranks
+    assert [(entry.source, list(entry.ranks)) for entry in sent] == [(1, [1, 2, 0]), (9, [0, 0, 1999])]
+
+
+def test_similar_items_arrive_as_they_were_sent() -> None:
+    given = candidates(40, Shortfall(2, ShortfallReason.EXCLUDED))
+    sent = similar_response_of(given, generation=7, resolve_ms=0.25)
+    response = retrieval_pb2.RetrievalServiceSimilarItemsResponse.FromString(sent.SerializeToString())
+    assert list(response.items.rows) == given.rows.tolist()
+    assert list(response.items.scores) == given.scores.tolist()
+    assert list(response.items.sources) == given.sources.tolist()
+    assert (response.generation, response.shortfall.missing_count) == (7, 2)
+    assert [timing.stage for timing in response.timings] == ["resolve", "search"]
+
+
+def test_lists_arrive_as_they_were_sent() -> None:
+    rows = np.array([3, 70_000, 5], np.uint32)
+    keys, codes, scores = (np.array(numbers, np.float32) for numbers in ([3, 2, 1], [0.5, 0, -1], [0, 0.25, 0]))
+    searched = SourceList(Source.NEIGHBOURS, rows, scores, 9, keys, codes, 18, 2)
+    shared = SourceList(Source.POPULAR, rows[:0], scores[:0], 500)
+    sent = retrieval_pb2.RetrieveResponse(generation=7)
+    gathered = Gathered([searched, shared], item_count=90_000, allowed_count=80_000, timings_ms={"search": 0.5})
+    write_gathered(sent, gathered, Shard(1, 4), 0.25)
+    response = retrieval_pb2.RetrieveResponse.FromString(sent.SerializeToString())
+    first, second = response.lists
+    assert (first.source, first.group, first.wanted_count, first.pool_count) == (6, 2, 9, 18)
+    assert (list(first.rows), list(first.keys), list(first.code_keys), list(first.scores)) == (
+        rows.tolist(),
+        keys.tolist(),
+        codes.tolist(),
+        scores.tolist(),
+    )
+    assert (second.source, second.group, second.wanted_count, second.pool_count) == (2, 0, 500, 0)
+    assert not second.rows
+    assert not second.keys
+    assert (response.allowed_count, response.answered_shard.index, response.answered_shard.count) == (80_000, 1, 4)
+    assert [timing.stage for timing in response.timings] == ["resolve", "search"]
 
 
 def test_sources_have_the_bits_that_the_contract_names() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +19,14 @@ from training.ranker import export as ranker_export
 from training.ranker.candidates import make_requests, retrieve
 from training.ranker.examples import make_examples, sample_lists
 from training.ranker.scorer import RankerScorer
+from training.sources import write
+from training.sources.shares import Choice, choose_shares
+from training.towers.user_tower import encode_users
 from training.train import TrainedModels, train
 from twostage.bundle.generation import Generation
 from twostage.bundle.histories import histories_folder, read_histories
+from twostage.bundle.id_table import IdTable
+from twostage.bundle.manifest import OrdersEntry
 from twostage.bundle.store import Store
 from twostage.features.context import Context
 from twostage.features.history import History
@@ -121,6 +127,77 @@ def test_the_published_tower_and_index_retrieve_as_training_did(models: TrainedM
     scores = models.towers.item_vectors @ requests.user_vectors[0]
     scores[mine] = -np.inf
     np.testing.assert_allclose(answer.scores, np.sort(scores)[::-1][:10], atol=1e-5)
+
+
+def test_the_bundle_holds_what_the_sources_read(models: TrainedModels, published: Generation) -> None:
+    tower = published.manifest.tower
+    assert tower.representatives is not None
+    representatives = np.load(published.path / tower.representatives)
+    # 150 items, one for 50.
+    assert len(set(representatives.tolist())) == len(representatives) == 3
+    assert tower.tags is not None
+    vocabulary = IdTable.open(published.path / tower.tags / "vocabulary")
+    vectors = np.load(published.path / tower.tags / "vectors.npy")
+    tags = models.dataset.catalogue.columns.column("tags").to_pylist()
+    assert set(vocabulary.ids(range(len(vocabulary)))) == {tag for of_item in tags for tag in of_item}
+    assert vectors.shape == (len(vocabulary), tower.dimension)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    assert published.manifest.orders == OrdersEntry(), "nobody knows when anything happened"
+
+
+def test_a_tags_vector_is_the_user_towers_answer_to_items_that_carry_it(
+    models: TrainedModels, published: Generation
+) -> None:
+    assert published.manifest.tower.tags is not None
+    folder = published.path / published.manifest.tower.tags
+    row = int(IdTable.open(folder / "vocabulary").rows(["crime"])[0])
+    # 25 items carry it, so that the history is all of them.
+    carriers = np.array([r for r in range(150) if r % 6 == 0])
+    rows, mask = np.zeros((1, 50), np.int32), np.zeros((1, 50), np.float32)
+    rows[0, :25], mask[0, :25] = carriers, 1
+    expected = encode_users(models.towers.user_tower, models.towers.item_vectors, rows, mask)[0]
+    np.testing.assert_allclose(np.load(folder / "vectors.npy")[row], expected, atol=1e-5)
+
+
+def test_shares_are_measured_and_what_was_measured_is_stated(published: Generation) -> None:
+    stated = published.manifest.training["source_shares"]
+    assert 0 < stated["user_vector_recall"] <= 1
+    total: dict[str, float] = {}
+    for step in stated["steps"]:
+        total[step["source"]] = total.get(step["source"], 0) + step["share"]
+    assert published.manifest.tower.source_shares == pytest.approx(total)
+
+
+def test_with_times_the_bundle_lists_what_trends_and_what_is_new(
+    models: TrainedModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interactions = models.dataset.interactions
+    times = 1_700_000_000 + np.random.default_rng(0).integers(0, 10_000_000, len(interactions))
+    timed = replace(models.dataset, interactions=replace(interactions, times=times))
+    asked: list[RetrievalEngine] = []
+
+    def choose(engine: RetrievalEngine, *arguments: Any) -> Choice:
+        asked.append(engine)
+        return choose_shares(engine, *arguments)
+
+    monkeypatch.setattr(write, "choose_shares", choose)
+    publish(replace(models, dataset=timed), Store(tmp_path))
+    taste = (interactions.actions == 1) | (interactions.values >= 4)
+    before = np.bincount(interactions.rows[models.split.train & taste], minlength=150)
+    np.testing.assert_array_equal(asked[0].catalogue.popularity, before)
+    known_before = set(interactions.rows[models.split.train].tolist())
+    assert set(asked[0].catalogue.arrival_rows.tolist()) == known_before, "shares are measured on what is not known yet"
+    generation = Store(tmp_path).open(verify=("",))
+    assert generation.manifest.source.has_times
+    orders = generation.manifest.orders
+    assert orders.trending is not None
+    assert orders.arrivals is not None
+    arrivals = np.load(generation.path / orders.arrivals)
+    known = times[models.learnable]
+    firsts = {row: known[interactions.rows[models.learnable] == row].min() for row in arrivals.tolist()}
+    assert list(firsts.values()) == sorted(firsts.values(), reverse=True)
+    assert set(arrivals.tolist()) == set(interactions.rows[models.learnable].tolist()), "the test part is not known"
+    assert set(np.load(generation.path / orders.trending).tolist()) <= set(arrivals.tolist())
 
 
 def test_histories_lie_beside_the_bundle_with_everything_known(models: TrainedModels, published: Generation) -> None:

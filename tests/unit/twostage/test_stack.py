@@ -9,9 +9,10 @@ import pytest
 from google.protobuf import text_format
 
 from tests.bundles import make_store
+from tests.sharded_store import make_sharded_store
 from twostage.bundle.errors import BundleCorrupt
 from twostage.bundle.store import Store
-from twostage.processes import ChildFailedError
+from twostage.processes import ChildFailedError, ServiceProcess
 from twostage.stack import Ports, Stack, model_config
 from twostage.tfserving import messages
 
@@ -29,14 +30,21 @@ def test_the_model_server_is_told_named_versions_and_absolute_paths(tmp_path: Pa
 
 
 def test_free_ports_are_distinct() -> None:
-    ports = Ports.free()
-    assert len({ports.gateway, ports.retrieval, ports.ranking, ports.model_server}) == 4
+    ports = Ports.free(shard_count=3)
+    assert len({ports.gateway, ports.retrieval, ports.ranking, ports.model_server, *ports.shards}) == 7
 
 
 @contextmanager
-def stack_of(store: Store, said: list[str]) -> Iterator[Stack]:
+def stack_of(store: Store, said: list[str], *, ports: Ports | None = None, by_shard: bool = False) -> Iterator[Stack]:
     users = store.path / "users.sqlite"
-    stack = Stack(store, ports=Ports.free(), users=users, on_line=lambda *_: None, say=said.append)
+    stack = Stack(
+        store,
+        ports=ports or Ports.free(),
+        users=users,
+        on_line=lambda *_: None,
+        say=said.append,
+        by_shard=by_shard,
+    )
     try:
         yield stack
     finally:
@@ -87,6 +95,53 @@ def test_every_child_is_pinned_to_the_generation_that_was_current(tmp_path: Path
     with stack_of(store, []) as stack:
         make_store(tmp_path)
         assert store.current() == 2
-        for child in (stack.retrieval, stack.ranking, stack.gateway):
-            position = child.command.index("--generation")
-            assert child.command[position + 1] == "1"
+        for child in (*stack.retrieval, stack.ranking, stack.gateway):
+            assert flag(child, "--generation") == "1"
+
+
+def flag(child: ServiceProcess, name: str) -> str:
+    return child.command[child.command.index(name) + 1]
+
+
+def test_one_retrieval_server_holds_all_shards_unless_told_otherwise(tmp_path: Path) -> None:
+    with stack_of(make_sharded_store(tmp_path, shard_count=3), []) as stack:
+        (retrieval,) = stack.retrieval
+        assert retrieval.name == "retrieval"
+        assert "--shard" not in retrieval.command
+        assert flag(stack.gateway, "--retrieval") == f"127.0.0.1:{stack.ports.retrieval}"
+
+
+def test_every_shard_gets_a_server_of_its_own_and_the_gateway_knows_them_in_order(tmp_path: Path) -> None:
+    ports = Ports.free(shard_count=5)
+    with stack_of(make_sharded_store(tmp_path, shard_count=3), [], ports=ports, by_shard=True) as stack:
+        assert [child.name for child in stack.retrieval] == ["retrieval 0", "retrieval 1", "retrieval 2"]
+        assert [flag(child, "--shard") for child in stack.retrieval] == ["0", "1", "2"]
+        assert [flag(child, "--port") for child in stack.retrieval] == [str(port) for port in ports.shards[:3]]
+        assert [flag(child, "--metrics-port") for child in stack.retrieval] == ["0", "0", "0"]
+        assert flag(stack.gateway, "--retrieval") == ";".join(f"127.0.0.1:{port}" for port in ports.shards[:3])
+        assert [child.name for child in stack.children] == [
+            *("model server", "retrieval 0", "retrieval 1", "retrieval 2", "ranking", "gateway")
+        ]
+
+
+def test_shards_without_ports_are_refused(tmp_path: Path) -> None:
+    store = make_sharded_store(tmp_path, shard_count=3)
+    expected = "ports: expected one for each of 3 shards, received 2"
+    with (
+        pytest.raises(ChildFailedError, match=expected),
+        stack_of(store, [], ports=Ports.free(shard_count=2), by_shard=True),
+    ):
+        pass
+
+
+def test_an_index_of_one_shard_is_served_as_a_whole(tmp_path: Path) -> None:
+    with stack_of(make_store(tmp_path), [], by_shard=True) as stack:
+        assert [child.name for child in stack.retrieval] == ["retrieval"]
+
+
+def test_the_ports_of_shards_are_beside_those_of_the_others() -> None:
+    ports = Ports()
+    others = {ports.gateway, ports.retrieval, ports.ranking, ports.model_server}
+    others |= {ports.gateway_metrics, ports.retrieval_metrics, ports.ranking_metrics}
+    assert not others & {*ports.shards, *ports.shard_metrics}
+    assert not {*ports.shards} & {*ports.shard_metrics}

@@ -27,6 +27,10 @@ class Stages(retrieval_pb2_grpc.RetrievalServiceServicer, ranking_pb2_grpc.Ranki
         self.request = request
         return self.answer(request, context)
 
+    def SimilarItems(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - the contract's name
+        self.request = request
+        return self.answer(request, context)
+
     def Rank(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - the contract's name
         self.request = request
         return self.answer(request, context)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from gateway.adapters.candidates import CandidateMessage
 from gateway.adapters.ranking import RankingAdapter
-from gateway.adapters.retrieval import CandidateMessage
 from gateway.engine.ladder import StageLate, StageUnavailable
 from gateway.engine.person import HistoryColumns, Person
 from gateway.engine.request import RecommendRequest

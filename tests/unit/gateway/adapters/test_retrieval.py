@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.adapters.retrieval import CandidateMessage, RetrievalAdapter, source_names
+from gateway.adapters.candidates import CandidateMessage
+from gateway.adapters.retrieval import RetrievalAdapter
 from gateway.engine.ladder import StageFailure, StageLate, StageUnavailable, StageWithoutGeneration
 from gateway.engine.person import HistoryColumns, Person
 from gateway.engine.request import RecommendRequest
 from gateway.engine.response import Shortfall, ShortfallReason
+from gateway.engine.similar import SimilarRequest, SimilarRows
 from gateway.engine.stages import Retrieved
 from tests.unit.gateway.adapters.stages import serving
 from twostage.bundle.filters import Condition, Filter
@@ -89,9 +91,16 @@ def test_the_answer_is_read_whole() -> None:
     assert [step.stage for step in steps] == ["retrieval.user_tower", "retrieval.search"]
 
 
-def test_sources_of_a_newer_service_are_left_out() -> None:
-    assert source_names(1 | 8 | 1 << 20) == ("user_vector", "included")
-    assert source_names(0) == ()
+def test_ranks_by_source_are_asked_for_with_a_trace_alone() -> None:
+    ranked = retrieval_pb2.RetrieveResponse()
+    ranked.CopyFrom(RESPONSE)
+    ranked.candidates.source_ranks.add(source="SOURCE_POPULAR", ranks=[0, 9])
+    with serving(lambda _request, _context: ranked) as (stages, address):
+        ask(address)
+        assert not stages.request.return_source_ranks
+        candidates = ask(address, RecommendRequest(trace=True)).candidates
+        assert stages.request.return_source_ranks
+    assert [dict(candidates.source_ranks(index)) for index in (0, 1)] == [{}, {"popular": 9}]
 
 
 @pytest.mark.parametrize(
@@ -153,16 +162,69 @@ def test_no_replica_at_all_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "why"),
     [
-        {"generation": 6},
-        {"candidates": retrieval_pb2.CandidateColumns(rows=[1, 2], scores=[0.5], sources=[1, 1])},
+        ({"generation": 6}, "expected columns of one length of generation 7"),
+        (
+            {"candidates": retrieval_pb2.CandidateColumns(rows=[1, 2], scores=[0.5], sources=[1, 1])},
+            "expected columns of one length of generation 7",
+        ),
+        (
+            {"answered_shard": retrieval_pb2.Shard(index=1, count=3)},
+            "expected an answer from all rows, received one of shard 1 of 3",
+        ),
+        (
+            {
+                "candidates": retrieval_pb2.CandidateColumns(
+                    rows=[1],
+                    scores=[0.5],
+                    sources=[1],
+                    source_ranks=[retrieval_pb2.SourceRanks(source="SOURCE_NEW", ranks=[1, 2])],
+                )
+            },
+            "expected 1 ranks by source, received 2",
+        ),
     ],
 )
-def test_an_answer_that_cannot_be_true_is_not_used(change: dict[str, Any]) -> None:
+def test_an_answer_that_cannot_be_true_is_not_used(change: dict[str, Any], why: str) -> None:
     wrong = retrieval_pb2.RetrieveResponse(**{"generation": 7, "candidates": RESPONSE.candidates, **change})
     with (
         serving(lambda _request, _context: wrong) as (_, address),
-        pytest.raises(StageUnavailable, match="expected columns of one length of generation 7"),
+        pytest.raises(StageUnavailable, match=why),
     ):
         ask(address)
+
+
+SIMILAR = retrieval_pb2.RetrievalServiceSimilarItemsResponse(
+    generation=7,
+    items=retrieval_pb2.CandidateColumns(rows=[5, 3], scores=[0.5, 0.25], sources=[32, 32]),
+    shortfall=common_pb2.Shortfall(missing_count=1, reason=common_pb2.SHORTFALL_REASON_EXCLUDED),
+    timings=[common_pb2.Timing(stage="search", compute_ms=0.25)],
+)
+
+
+def ask_similar(address: str, request: SimilarRequest) -> SimilarRows:
+    with Replicas(address, retrieval_pb2_grpc.RetrievalServiceStub) as replicas:
+        return RetrievalAdapter(replicas).similar_items(request, generation=7, timeout_seconds=5.0)
+
+
+def test_similar_items_are_asked_for_and_read_whole() -> None:
+    request = SimilarRequest("a", 3, Filter((Condition("tags", ("x",)),)), ["b"])
+    with serving(lambda _request, _context: SIMILAR) as (stages, address):
+        found = ask_similar(address, request)
+    received = stages.request
+    assert (received.generation, received.item_id, received.count) == (7, "a", 3)
+    assert list(received.exclude_item_ids) == ["b"]
+    assert [(c.attribute, list(c.any_of)) for c in received.filter.conditions] == [("tags", ["x"])]
+    assert not received.HasField("shard")
+    assert (found.rows.tolist(), found.scores.tolist()) == ([5, 3], [0.5, 0.25])
+    assert found.shortfall == Shortfall(1, ShortfallReason.EXCLUDED)
+    assert [timing.stage for timing in found.timings] == ["retrieval", "retrieval.search"]
+
+
+def test_similar_items_that_are_not_as_many_as_asked_for_are_not_used() -> None:
+    with (
+        serving(lambda _request, _context: SIMILAR) as (_, address),
+        pytest.raises(StageUnavailable, match="expected 4 items, found or missing, received 2 and 1 missing"),
+    ):
+        ask_similar(address, SimilarRequest("a", 4))

@@ -20,6 +20,7 @@ def test_stages_get_the_documented_shares_of_a_second() -> None:
     clock = Clock()
     budget = Budget(1.0, BudgetPolicy(ranking_share=0.5, answer_share=0.04), clock)
     assert budget.retrieval_timeout() == pytest.approx(0.46)
+    assert budget.retrieval_timeout(ranking_follows=False) == pytest.approx(0.96)
     clock.now += 0.1
     assert budget.ranking_timeout() == pytest.approx(0.86)
 

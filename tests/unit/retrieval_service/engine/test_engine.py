@@ -2,34 +2,26 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from retrieval_service.engine.engine import RetrievalEngine
-from retrieval_service.engine.query import Candidates, RetrievalQuery, Shortfall, ShortfallReason
-from tests.bundles import CLUSTERS, LANGUAGES, TinyCatalogue
+from retrieval_service.engine.query import Candidates, RetrievalQuery
+from tests.bundles import TinyCatalogue, make_orders
+from tests.unit.retrieval_service.engine.conftest import SHARES
+from tests.unit.retrieval_service.engine.rule import ITEM_COUNT, ROW, Rule, array, history, queries, seated
 from twostage.bundle.errors import BundleCorrupt
 from twostage.bundle.filters import Condition, Filter
 from twostage.bundle.generation import Generation
+from twostage.candidates.shortfall import Shortfall, ShortfallReason
 from twostage.candidates.source import Source
 from twostage.errors import InvalidField
-from twostage.features.history import History
-
-ITEM_COUNT = 200
-ROW = st.integers(0, ITEM_COUNT - 1)
-
-
-def history(*rows: int) -> History:
-    return History.of_rows(np.array(rows, np.uint32))
-
-
-def array(rows: list[int]) -> NDArray[np.uint32]:
-    return np.array(rows, np.uint32)
 
 
 def distinct(scores: NDArray[np.float64]) -> bool:
@@ -37,95 +29,63 @@ def distinct(scores: NDArray[np.float64]) -> bool:
     return bool(np.diff(np.sort(scores)).min() > 1e-6)
 
 
-@st.composite
-def queries(draw: st.DrawFn) -> RetrievalQuery:
-    conditions = []
-    if draw(st.booleans()):
-        conditions.append(Condition("tags", any_of=tuple(draw(st.lists(st.sampled_from(CLUSTERS), max_size=4)))))
-    if draw(st.booleans()):
-        conditions.append(Condition("language", none_of=(draw(st.sampled_from(LANGUAGES)),)))
-    if draw(st.booleans()):
-        conditions.append(Condition("year", minimum=draw(st.sampled_from([1890.0, 1950.0, 2030.0]))))
-    return RetrievalQuery(
-        history=history(*draw(st.lists(ROW, max_size=60))),
-        count=draw(st.integers(1, 260)),
-        exclude_rows=array(draw(st.lists(ROW, max_size=120))),
-        filter=Filter(tuple(conditions)),
-        interest_tags=tuple(draw(st.lists(st.sampled_from([*CLUSTERS, "unknown"]), max_size=3))),
-        quotas=draw(st.dictionaries(st.sampled_from(list(Source)), st.integers(0, 120))),
-        include_rows=array(draw(st.lists(ROW, max_size=20))),
-    )
-
-
-def allowed_rows(query: RetrievalQuery, items: TinyCatalogue) -> list[int]:
-    """What exclusions and filter leave, item by item."""
-
-    def passes(row: int, condition: Condition) -> bool:
-        if condition.attribute == "year":
-            return condition.minimum is None or bool(items.years[row] >= condition.minimum)
-        values = set(items.tags[row] if condition.attribute == "tags" else items.languages[row])
-        return (not condition.any_of or bool(values & set(condition.any_of))) and not values & set(condition.none_of)
-
-    excluded = set(query.exclude_rows.tolist())
-    return [
-        row
-        for row in range(ITEM_COUNT)
-        if row not in excluded and all(passes(row, condition) for condition in query.filter.conditions)
-    ]
-
-
-def expected_sources(query: RetrievalQuery, items: TinyCatalogue, scores: NDArray[np.float64] | None) -> dict[int, int]:
-    """The blend's documented rule, one row at a time."""
-    allowed = allowed_rows(query, items)
-    popular = sorted(allowed, key=lambda row: (-items.popularity[row], row))
-    tags = set(query.interest_tags)
-    lists = {
-        Source.INTEREST_TAGS: [row for row in popular if tags & {*items.tags[row], *items.languages[row]}],
-        Source.POPULAR: popular,
-        Source.INCLUDED: [row for row in dict.fromkeys(query.include_rows.tolist()) if row in allowed],
-    }
-    order = [Source.INTEREST_TAGS, Source.POPULAR] if tags else [Source.POPULAR]
-    if scores is not None:
-        lists[Source.USER_VECTOR] = sorted(allowed, key=lambda row: (-scores[row], row))
-        order = [Source.USER_VECTOR, *order]
-    reserving = [Source.INCLUDED, *[source for source in order[1:] if source in query.quotas]]
-    places: dict[int, int] = {}
-    for source in [*reserving, *[source for source in order if source not in reserving]]:
-        if len(places) == query.count:
-            break
-        for row in lists[source][: min(query.count, query.quotas.get(source, query.count))]:
-            if row not in places and len(places) == query.count:
-                break
-            places[row] = places.get(row, 0) | source
-    return places
-
-
-@settings(max_examples=300, deadline=None)
-@given(query=queries())
-def test_candidates_are_those_of_the_rule_and_add_up(
-    engine: RetrievalEngine, items: TinyCatalogue, query: RetrievalQuery
-) -> None:
+def check(engine: RetrievalEngine, rule: Rule, query: RetrievalQuery) -> None:
+    items = rule.items
+    vectors = rule.vectors(query)
+    assume(all(distinct(items.vectors @ vector) for several in vectors.values() for vector in several))
+    scored_by = next((vectors[s][0] for s in (Source.USER_VECTOR, Source.INTEREST_TAGS) if vectors.get(s)), None)
+    lists = rule.lists(query, vectors)
+    seats = rule.seats(query, set(lists), by_vector=scored_by is not None)
+    expected, ranks, firsts = seated(lists, seats, query.count)
     candidates = engine.retrieve(query)
-    vector = engine.user_vector(query.history)
-    scores = None if vector is None else items.vectors.astype(np.float64) @ vector
-    assume(scores is None or distinct(scores))
-    expected = expected_sources(query, items, scores)
 
     rows = candidates.rows.tolist()
     assert len(rows) == len(set(rows))
     missing_count = 0 if candidates.shortfall is None else candidates.shortfall.missing_count
     assert len(rows) + missing_count == query.count
     assert candidates.shortfall is None or missing_count >= 1
-    assert set(rows) <= set(allowed_rows(query, items))
+    assert set(rows) <= set(rule.allowed(query.exclude_rows, query.filter))
+    assert candidates.sources.all()
     assert dict(zip(rows, candidates.sources.tolist(), strict=True)) == expected
-    if scores is None:
+    if scored_by is None:
         assert not candidates.scores.any()
-        tagged = [bool(expected[row] & Source.INTEREST_TAGS) for row in rows]
-        keys = [(not tag, -items.popularity[row], row) for tag, row in zip(tagged, rows, strict=True)]
-        assert keys == sorted(keys)
+        assert rows == spread_evenly([(source, own) for source, own in firsts if own])
     else:
-        np.testing.assert_allclose(candidates.scores, scores[rows], atol=1e-5)
+        np.testing.assert_allclose(candidates.scores, (items.vectors @ scored_by)[rows], atol=1e-5)
         assert (np.diff(candidates.scores) <= 0).all()
+    told = {
+        source: {row: rank for row, rank in zip(rows, column.tolist(), strict=True) if rank}
+        for source, column in candidates.source_ranks.items()
+    }
+    assert {source: by_row for source, by_row in told.items() if by_row} == (ranks if query.return_source_ranks else {})
+
+
+def spread_evenly(firsts: list[tuple[Source, list[int]]]) -> list[int]:
+    tagged = any(source is Source.INTEREST_TAGS for source, _ in firsts)
+    leader = Source.INTEREST_TAGS if tagged else Source.POPULAR
+    places: list[tuple[float, int]] = []
+    filling = False
+    for position, (source, own) in enumerate(firsts):
+        for number, row in enumerate(own):
+            places.append((float(position) if filling else (number + 0.5) / len(own), row))
+        filling = filling or source is leader
+    return [row for _, row in sorted(places, key=lambda place: place[0])]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(query=queries())
+def test_candidates_are_those_of_the_rule_and_add_up(
+    engine: RetrievalEngine, items: TinyCatalogue, query: RetrievalQuery
+) -> None:
+    check(engine, Rule(items, engine, None), query)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(query=queries(), stated=st.booleans())
+def test_with_all_sources_too(
+    rich_engine: RetrievalEngine, items: TinyCatalogue, query: RetrievalQuery, stated: bool
+) -> None:
+    check(rich_engine, Rule(items, rich_engine, SHARES), query if stated else replace(query, quotas={}))
 
 
 @settings(max_examples=100, deadline=None)
@@ -160,6 +120,47 @@ def test_a_persons_candidates_are_of_the_kind_they_read(engine: RetrievalEngine,
     assert (items.clusters[candidates.rows] == 2).mean() >= 0.8
 
 
+def test_tags_alone_bring_items_of_their_kind(rich_engine: RetrievalEngine, items: TinyCatalogue) -> None:
+    candidates = rich_engine.retrieve(RetrievalQuery(history(), 10, interest_tags=("poetry", "unknown", "poetry")))
+    poetry = items.clusters[candidates.rows] == 5
+    assert poetry[candidates.sources & Source.INTEREST_TAGS > 0].mean() >= 0.9
+    assert (np.diff(candidates.scores) <= 0).all()
+    assert (candidates.scores > 0).any()
+
+
+def test_tags_that_nobody_knows_are_a_cold_start(rich_engine: RetrievalEngine) -> None:
+    nothing_known = rich_engine.retrieve(RetrievalQuery(history(), 30))
+    unknown = rich_engine.retrieve(
+        RetrievalQuery(history(), 30, interest_tags=tuple(f"unknown {n}" for n in range(64)))
+    )
+    assert unknown.rows.tolist() == nothing_known.rows.tolist()
+
+
+def test_a_cold_start_mixes_popular_trending_new_and_representatives(
+    rich_engine: RetrievalEngine, items: TinyCatalogue
+) -> None:
+    candidates = rich_engine.retrieve(RetrievalQuery(history(), 20))
+    orders = make_orders(items)
+    popular = sorted(range(ITEM_COUNT), key=lambda row: (-items.popularity[row], row))
+    mixed = {*orders.trending[:4].tolist(), *orders.arrivals[:2].tolist(), *orders.representatives[:4].tolist()}
+    assert mixed <= set(candidates.rows.tolist())
+    assert set(popular[: 20 - len(mixed)]) <= set(candidates.rows.tolist())
+    assert candidates.rows[0] == popular[0]
+
+
+def test_several_interests_each_get_their_share(rich_engine: RetrievalEngine, items: TinyCatalogue) -> None:
+    """The newest entries are of one kind, the older ones of another that the user vector nearly forgets."""
+    kinds = [np.flatnonzero(items.clusters == cluster)[:6] for cluster in (1, 6)]
+    rows = np.concatenate(kinds).astype(np.uint32)
+    candidates = rich_engine.retrieve(
+        RetrievalQuery(history(*rows), 30, exclude_rows=rows, quotas={Source.INTEREST_VECTORS: 12})
+    )
+    brought = items.clusters[candidates.rows[candidates.sources & Source.INTEREST_VECTORS > 0]]
+    assert len(brought) == 12
+    assert (brought == 1).sum() >= 4
+    assert (brought == 6).sum() >= 4
+
+
 def missing(candidates: Candidates) -> Shortfall | None:
     return candidates.shortfall
 
@@ -177,6 +178,14 @@ def test_a_shortfall_says_why(engine: RetrievalEngine, rows: tuple[int, ...]) ->
     assert missing(by_quota) == Shortfall(100 - len(by_quota.rows), ShortfallReason.SELECTION_POLICY)
 
 
+def test_nothing_left_is_no_error(rich_engine: RetrievalEngine) -> None:
+    everything = np.arange(ITEM_COUNT, dtype=np.uint32)
+    for rows in ((), (3, 4)):
+        candidates = rich_engine.retrieve(RetrievalQuery(history(*rows), 7, exclude_rows=everything))
+        assert len(candidates.rows) == 0
+        assert candidates.shortfall == Shortfall(7, ShortfallReason.EXCLUDED)
+
+
 def test_a_wrong_filter_is_refused_by_its_path(engine: RetrievalEngine) -> None:
     wrong = Filter((Condition("year"), Condition("publisher", any_of=("x",))))
     with pytest.raises(InvalidField, match=r"filter.conditions\[1\].attribute: expected one of tags, language, year"):
@@ -189,23 +198,35 @@ def test_timings_name_every_step(engine: RetrievalEngine) -> None:
     assert all(milliseconds >= 0 for milliseconds in timings.values())
 
 
-def test_threads_get_the_answers_that_one_gets(engine: RetrievalEngine) -> None:
-    asked = [RetrievalQuery(history(seed % 200, seed * 7 % 200), 50) for seed in range(200)]
-    alone = [engine.retrieve(query).rows.tolist() for query in asked]
+def test_threads_get_the_answers_that_one_gets(rich_engine: RetrievalEngine) -> None:
+    asked = [RetrievalQuery(history(*range(seed % 60), seed * 7 % 200), 50) for seed in range(100)]
+    alone = [rich_engine.retrieve(query).rows.tolist() for query in asked]
     with ThreadPoolExecutor(4) as pool:
-        together = [candidates.rows.tolist() for candidates in pool.map(engine.retrieve, asked)]
+        together = [candidates.rows.tolist() for candidates in pool.map(rich_engine.retrieve, asked)]
     assert together == alone
 
 
-def test_warming_answers_nothing_and_fails_for_nobody(engine: RetrievalEngine) -> None:
-    engine.warm()
-    assert engine.item_count == ITEM_COUNT
+def test_warming_answers_nothing_and_fails_for_nobody(rich_engine: RetrievalEngine) -> None:
+    rich_engine.warm()
+    assert rich_engine.item_count == ITEM_COUNT
 
 
-@pytest.mark.parametrize("name", ["item_vectors.npy", "user_tower.tflite", "index.faiss"])
-def test_a_generation_without_a_file_is_refused(generation: Generation, tmp_path: Path, name: str) -> None:
-    folder = tmp_path / str(generation.number)
-    shutil.copytree(generation.path, folder)
-    (folder / "retrieval" / "default" / name).unlink()
-    with pytest.raises(BundleCorrupt, match=name):
+@pytest.mark.parametrize(
+    "file",
+    [
+        "retrieval/default/item_vectors.npy",
+        "retrieval/default/user_tower.tflite",
+        "retrieval/default/index.faiss",
+        "retrieval/default/representatives.npy",
+        "retrieval/default/tags/vectors.npy",
+        "retrieval/default/tags/vocabulary.low.npy",
+        "items/trending.npy",
+        "items/arrivals.npy",
+    ],
+)
+def test_a_generation_without_a_file_is_refused(rich_generation: Generation, tmp_path: Path, file: str) -> None:
+    folder = tmp_path / str(rich_generation.number)
+    shutil.copytree(rich_generation.path, folder)
+    (folder / file).unlink()
+    with pytest.raises(BundleCorrupt, match=Path(file).name):
         RetrievalEngine.open(Generation(folder))

@@ -1,29 +1,30 @@
 """A small real service, in this process or in one of its own: ``python -m tests.unit.twostage.rpc.echo``.
 
-A request is a text that says what happens: ``sleep 0.5``, ``boom``, ``status``, a domain error's name, or anything
-else, which is sent back.
+A request is a text that says what happens: ``sleep 0.5``, ``boom``, ``status``, ``pid`` or ``peer``, answered with
+the process's id or the caller's address, a domain error's name, or anything else, which is sent back.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from prometheus_client import CollectorRegistry
-from pydantic_settings import SettingsConfigDict
 from structlog.typing import FilteringBoundLogger
 
+from tests.unit.twostage.rpc.echo_service.settings import EchoSettings
 from twostage import errors
 from twostage.rpc import request_event
 from twostage.rpc.launch import launch
 from twostage.rpc.server import ServiceServer
-from twostage.rpc.settings import ServiceSettings
 
 SERVICE = "test.Echo"
 ERRORS: dict[str, Callable[[], errors.TwostageError]] = {
@@ -32,6 +33,7 @@ ERRORS: dict[str, Callable[[], errors.TwostageError]] = {
     "ItemNotFound": lambda: errors.ItemNotFound("b1"),
     "UserNotFound": lambda: errors.UserNotFound("alice@example.org"),
     "GenerationNotLoaded": lambda: errors.GenerationNotLoaded(9, [8, 7]),
+    "NotWhole": lambda: errors.NotWhole(1, 4),
     "NotReady": lambda: errors.NotReady("model server does not answer"),
     "Overloaded": lambda: errors.Overloaded(0.25),
     "DeadlineSpent": lambda: errors.DeadlineSpent("before retrieval"),
@@ -40,17 +42,15 @@ ERRORS: dict[str, Callable[[], errors.TwostageError]] = {
 }
 
 
-class EchoSettings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="TWOSTAGE_ECHO_")
-
-    prepare: str = ""
-
-
 def say(request: StringValue, context: grpc.ServicerContext) -> StringValue:
     text = request.value
     request_event.attach(generation=7, candidate_count=500)
     if text.startswith("sleep "):
         time.sleep(float(text.removeprefix("sleep ")))
+    if text == "pid":
+        return StringValue(value=str(os.getpid()))
+    if text == "peer":
+        return StringValue(value=context.peer())
     if text == "boom":
         raise RuntimeError("the secret of the house")
     if text == "abort":
@@ -116,16 +116,18 @@ def call_of(error: object) -> grpc.Call:
     return error
 
 
-def _build(settings: EchoSettings, logger: FilteringBoundLogger) -> tuple[ServiceServer, Callable[[], None]]:
+def build(settings: EchoSettings, logger: FilteringBoundLogger) -> tuple[ServiceServer, Callable[[], None]]:
     server = ServiceServer("echo", [SERVICE], register, settings, logger=logger)
     server.on_close(lambda: logger.info("first"))
     server.on_close(lambda: logger.info("second"))
 
     def prepare() -> None:
         logger.info("preparing", port=server.port)
+        server.metrics.set_generation(7)
         if settings.prepare.startswith("sleep "):
             time.sleep(float(settings.prepare.removeprefix("sleep ")))
-        if settings.prepare == "refuse":
+        needed = settings.prepare.removeprefix("need ")
+        if settings.prepare == "refuse" or (needed != settings.prepare and not Path(needed).exists()):
             raise ValueError("store: expected a generation,\nreceived an empty folder")
         if settings.prepare == "defect":
             raise KeyError("forgotten")
@@ -134,4 +136,4 @@ def _build(settings: EchoSettings, logger: FilteringBoundLogger) -> tuple[Servic
 
 
 if __name__ == "__main__":
-    sys.exit(launch("echo", EchoSettings, {}, _build))
+    sys.exit(launch("echo", EchoSettings, {}, build))

@@ -65,6 +65,46 @@ def test_excluding_every_replica_is_not_ready() -> None:
         replicas.pick(exclude=replicas.all())
 
 
+def test_several_connections_to_an_address_take_the_work_in_turn_and_are_one_replica(
+    pair: tuple[ServiceServer, ServiceServer],
+) -> None:
+    with Replicas(",".join(server.address for server in pair), say_stub, connection_count=3) as replicas:
+        assert [replica.address for replica in replicas.all()] == [server.address for server in pair]
+        picked = [replicas.pick() for _ in range(12)]
+        assert set(Counter(picked).values()) == {2}
+        first, second = replicas.all()
+        assert {replicas.pick(exclude=[picked[0]]).address for _ in range(6)} == (
+            {second.address} if picked[0].address == first.address else {first.address}
+        )
+        with pytest.raises(NotReady):
+            replicas.pick(exclude=[first, second])
+
+
+def test_each_connection_is_one_of_its_own() -> None:
+    with echo_server() as server, Replicas(server.address, say_stub, connection_count=4) as replicas:
+        # Which of the server's peers a call comes from shows the connection.
+        assert len({ask(replicas, "peer") for _ in range(4)}) == 4
+
+
+def test_an_address_that_leaves_takes_all_its_connections_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = ["127.0.0.1", "127.0.0.2"]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: [(2, 1, 6, "", (host, 7)) for host in hosts])
+    with Replicas("dns:///retrieval:7", lambda _channel: None, connection_count=3, resolve_seconds=60) as replicas:
+        before = set(replicas._replicas)
+        assert len(before) == 6
+        hosts.remove("127.0.0.1")
+        replicas.refresh()
+        assert [replica.address for replica in replicas.all()] == ["127.0.0.2:7"]
+        after = set(replicas._replicas)
+        assert len(after) == 3
+        assert after < before
+
+
+def test_no_connections_are_refused() -> None:
+    with pytest.raises(ValueError, match="connection_count: expected at least 1, received 0"):
+        Replicas("a:1", lambda _channel: None, connection_count=0)
+
+
 def test_a_replica_that_is_down_is_skipped_and_taken_again_when_it_is_back() -> None:
     down = echo_server()
     with echo_server() as up:
@@ -147,7 +187,7 @@ def test_only_unavailable_is_tried_again_and_once(pair: tuple[ServiceServer, Ser
         for name in ERRORS:
             failed(lambda name=name: ask(replicas, name))  # type: ignore[misc]
     codes = ["INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED", "UNAVAILABLE"]
-    assert [count(server, code) for code in codes] == [1, 3, 1, 1, 2]
+    assert [count(server, code) for code in codes] == [1, 3, 2, 1, 2]
 
 
 def test_retries_end_with_their_budget(pair: tuple[ServiceServer, ServiceServer]) -> None:

@@ -12,10 +12,14 @@ from twostage.rpc.environment import prefer_grpc_polling, set_serving_defaults
 def test_what_the_operator_has_set_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GRPC_EXPERIMENTS", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "mine")
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    others = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+    for name in others:
+        # Set first, so that what is set below is undone.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     set_serving_defaults()
     assert os.environ["GRPC_EXPERIMENTS"] == os.environ["OMP_NUM_THREADS"] == "mine"
-    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    assert {os.environ[name] for name in others} == {"1"}
 
 
 def test_training_started_from_the_command_keeps_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:

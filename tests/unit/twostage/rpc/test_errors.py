@@ -19,6 +19,7 @@ CONTRACT = {
     "ItemNotFound": ("NOT_FOUND", "ITEM_NOT_FOUND"),
     "UserNotFound": ("NOT_FOUND", "USER_NOT_FOUND"),
     "GenerationNotLoaded": ("FAILED_PRECONDITION", "GENERATION_NOT_LOADED"),
+    "NotWhole": ("FAILED_PRECONDITION", "NOT_WHOLE"),
     "NotReady": ("UNAVAILABLE", "NOT_READY"),
     "Overloaded": ("RESOURCE_EXHAUSTED", "OVERLOADED"),
     "DeadlineSpent": ("DEADLINE_EXCEEDED", "DEADLINE_SPENT"),

@@ -11,7 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from twostage.rpc.address import AddressUnavailable
-from twostage.rpc.metrics import MetricsEndpoint, ServerMetrics, new_registry
+from twostage.rpc.metrics import ServerMetrics, new_registry
+from twostage.rpc.metrics_endpoint import MetricsEndpoint
 
 
 def free_port() -> int:
@@ -45,6 +46,28 @@ def test_the_endpoint_exposes_our_metrics_and_the_process() -> None:
     assert 'twostage_generation{state="active"} 7.0' in text
     assert re.search(r'twostage_build_info\{grpc="[\d.]+",python="3[\d.]+",service="ranking",version=".+"\} 1.0', text)
     assert "python_gc_collections_total" in text
+
+
+def test_other_paths_are_not_found() -> None:
+    endpoint = MetricsEndpoint(CollectorRegistry(), "127.0.0.1", free_port())
+    try:
+        for path in ("", "/", "/metrics/", "/metrics/x", "/favicon.ico"):
+            with pytest.raises(urllib.error.HTTPError, match="404") as caught:
+                urllib.request.urlopen(f"http://{endpoint.address}{path}", timeout=5)
+            with caught.value as answer:
+                assert answer.read() == b"expected /metrics\n"
+    finally:
+        endpoint.close()
+
+
+def test_a_scraper_that_says_nothing_holds_up_nobody() -> None:
+    endpoint = MetricsEndpoint(new_registry(), "127.0.0.1", free_port())
+    try:
+        host, _, port = endpoint.address.rpartition(":")
+        with socket.create_connection((host, int(port))):
+            assert "process_cpu_seconds_total" in read(endpoint.address)
+    finally:
+        endpoint.close()
 
 
 def test_a_port_in_use_is_a_clear_error() -> None:

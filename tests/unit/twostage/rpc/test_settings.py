@@ -122,3 +122,27 @@ def test_a_secret_is_not_shown(tmp_path: Path) -> None:
         load_settings(RoomSettings, {"config": file})
     assert "hunter2" not in str(caught.value)
     assert "1234" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["auto", "0", 0])
+def test_auto_stands_for_the_cores_that_may_be_used(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twostage.rpc.settings.usable_core_count", lambda: 5)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert load_settings(RoomSettings, {"processes": value}).process_count == 5
+
+
+def test_where_connections_are_not_spread_one_process_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert load_settings(RoomSettings, {"processes": "auto"}).process_count == 1
+    with pytest.raises(SettingsError, match=r"^--processes: expected 1 or auto, because only Linux .*, received '2'$"):
+        load_settings(RoomSettings, {"processes": "2"})
+
+
+@pytest.mark.parametrize("value", ["", "two", "-1", "257", "1.5", 2.0, True, "²", [2]])
+def test_a_wrong_number_of_processes_is_refused(value: object) -> None:
+    with pytest.raises(SettingsError, match=r"^--processes: expected a whole number from 0 to 256 or auto, received"):
+        load_settings(RoomSettings, {"processes": value})
+
+
+def test_a_service_is_one_process_unless_told() -> None:
+    assert load_settings(RoomSettings).process_count == 1

@@ -1,0 +1,95 @@
+"""One library alone in a process, told line by line what to search: the side that tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import click
+
+_ROOT = Path(__file__).resolve().parents[2]
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class SearcherProcess:
+    """A started library; used in a ``with`` block.
+
+    Args:
+        name: The library, as tables show it.
+        module: What runs: a module that ends in :func:`benchmarks.retrieval.searcher.serve`.
+        arguments: Its command line.
+        python: The interpreter that has the library; this one when None.
+    """
+
+    def __init__(self, name: str, module: str, arguments: Sequence[str], python: Path | None = None) -> None:
+        self.name = name
+        self.version = ""
+        self.build_seconds: float | None = None
+        self.points: list[dict[str, float]] = []
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed with the process
+        self._process = subprocess.Popen(
+            # The environment is not resolved: an interpreter in a virtual one is a link out of it.
+            [str(python.absolute()) if python else sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(_ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **dict.fromkeys(_THREADS, "1")},
+        )
+
+    def __enter__(self) -> Self:
+        """Waits until the index is there."""
+        try:
+            ready = self._answer()
+        except BaseException:
+            self._stop()
+            raise
+        self.version, self.build_seconds, self.points = ready["version"], ready["build_seconds"], ready["points"]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the process."""
+        self._stop()
+
+    def ask(self, **order: Any) -> dict[str, Any]:
+        """Gives an order of :mod:`benchmarks.retrieval.searcher` and waits for the answer.
+
+        Raises:
+            click.ClickException: The process ended.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the answer that does not come says why
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            self._errors.seek(0)
+            last = self._errors.read().strip().splitlines()[-3:]
+            raise click.ClickException(f"{self.name} ended with {self._process.returncode}: {' | '.join(last)}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _stop(self) -> None:
+        # Closing its input ends it; what is in the middle of a build does not listen.
+        try:
+            self._process.communicate(timeout=2)
+        except (subprocess.TimeoutExpired, ValueError, BrokenPipeError):
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()

@@ -1,0 +1,74 @@
+"""What is asked of the retrieval service, whole or a shard of it, and whether an answer can be true."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from gateway.adapters.messages import filter_message, history_message
+from gateway.engine.ladder import StageUnavailable
+from gateway.engine.person import Person
+from gateway.engine.request import RecommendRequest
+from gateway.engine.similar import SimilarRequest
+from twostage.v1 import retrieval_pb2
+
+STAGE = "retrieval"
+
+Q = TypeVar("Q", retrieval_pb2.RetrieveRequest, retrieval_pb2.RetrievalServiceSimilarItemsRequest)
+"""A question of either method."""
+
+Response = retrieval_pb2.RetrieveResponse | retrieval_pb2.RetrievalServiceSimilarItemsResponse
+"""An answer of either method."""
+
+
+def retrieve_message(
+    request: RecommendRequest, person: Person, *, generation: int, count: int
+) -> retrieval_pb2.RetrieveRequest:
+    """Asks for a person's candidates."""
+    message = retrieval_pb2.RetrieveRequest(
+        generation=generation,
+        history=history_message(person.history),
+        interest_tags=request.interest_tags,
+        exclude_rows=person.excluded_rows,
+        count=count,
+        return_source_ranks=request.trace,
+    )
+    if request.filter:
+        message.filter.CopyFrom(filter_message(request.filter))
+    return message
+
+
+def similar_message(request: SimilarRequest, *, generation: int) -> retrieval_pb2.RetrievalServiceSimilarItemsRequest:
+    """Asks for the items nearest to one."""
+    message = retrieval_pb2.RetrievalServiceSimilarItemsRequest(
+        generation=generation,
+        item_id=request.item_id,
+        count=request.count,
+        exclude_item_ids=request.exclude_item_ids,
+    )
+    if request.filter:
+        message.filter.CopyFrom(filter_message(request.filter))
+    return message
+
+
+def check_columns(response: Response, columns: retrieval_pb2.CandidateColumns, generation: int) -> None:
+    """Refuses an answer that cannot be true.
+
+    Raises:
+        StageUnavailable: It is of another generation, covers a part of the catalogue only, or its columns differ in
+            length.
+    """
+    row_count = len(columns.rows)
+    if response.generation != generation or not row_count == len(columns.scores) == len(columns.sources):
+        raise StageUnavailable(
+            STAGE,
+            f"expected columns of one length of generation {generation}, received {row_count} rows, "
+            f"{len(columns.scores)} scores, {len(columns.sources)} sources of {response.generation}",
+        )
+    if response.answered_shard.count > 1:
+        shard = response.answered_shard
+        raise StageUnavailable(
+            STAGE, f"expected an answer from all rows, received one of shard {shard.index} of {shard.count}"
+        )
+    for ranks in columns.source_ranks:
+        if len(ranks.ranks) != row_count:
+            raise StageUnavailable(STAGE, f"expected {row_count} ranks by source, received {len(ranks.ranks)}")

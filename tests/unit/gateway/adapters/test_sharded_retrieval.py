@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from gateway.adapters.candidates import CandidateMessage
+from gateway.adapters.sharded_retrieval import ShardedRetrievalAdapter
+from gateway.engine.ladder import StageFailure, StageLate, StageUnavailable, StageWithoutGeneration
+from gateway.engine.person import Person
+from gateway.engine.request import RecommendRequest
+from gateway.engine.response import Shortfall, ShortfallReason
+from gateway.engine.similar import SimilarRequest, SimilarRows
+from gateway.engine.stages import Retrieved
+from tests.unit.gateway.adapters.shards import Script, Search, late, serving
+from tests.unit.gateway.catalogue import publish_items
+from twostage.bundle.generation import Generation
+from twostage.errors import GenerationNotLoaded, InvalidField, NotReady
+from twostage.v1 import retrieval_pb2
+
+ITEM_COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def generation(tmp_path_factory: pytest.TempPathFactory) -> Generation:
+    path: Path = tmp_path_factory.mktemp("store")
+    return publish_items(path, popularity=[1.0] * ITEM_COUNT)
+
+
+def numbers(seed: int) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=ITEM_COUNT).astype(np.float32)
+
+
+def by(keys: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Rows, the highest key first, ties by row."""
+    rows = np.arange(ITEM_COUNT) if rows is None else np.sort(rows)
+    return rows[np.lexsort((rows, -keys[rows]))]
+
+
+def user_vector(scores: NDArray[np.float32], **changed: Any) -> Script:
+    return Script(scores, [Search("USER_VECTOR", scores)], **changed)
+
+
+def ask(
+    generation: Generation,
+    targets: Any,
+    *,
+    count: int = 10,
+    excluded: tuple[int, ...] = (),
+    trace: bool = False,
+    timeout_seconds: float = 5.0,
+) -> Retrieved[CandidateMessage]:
+    return ShardedRetrievalAdapter(targets, generation).retrieve(
+        RecommendRequest(trace=trace),
+        Person(excluded_rows=excluded),
+        generation=1,
+        count=count,
+        timeout_seconds=timeout_seconds,
+    )
+
+
+def test_the_best_of_all_shards_are_the_best_of_all_rows(generation: Generation) -> None:
+    scores = np.round(numbers(1), 1)  # with ties
+    with serving(user_vector(scores)) as (shards, targets, _):
+        retrieved = ask(generation, targets, count=25, excluded=(3, 4))
+    expected = by(scores, np.setdiff1d(np.arange(ITEM_COUNT), [3, 4]))[:25]
+    assert retrieved.candidates.rows().tolist() == expected.tolist()
+    assert retrieved.candidates.scores().tolist() == scores[expected].tolist()
+    assert {retrieved.candidates.sources(index) for index in range(25)} == {("user_vector",)}
+    assert retrieved.shortfall is None
+    asked = [[(r.shard.with_shared_sources, r.shard.exhaustive) for r in shard.requests] for shard in shards]
+    assert asked == [[(True, False)], [(False, False)], [(False, False)]]
+
+
+def test_codes_choose_the_pool_of_all_shards_and_keys_order_it(generation: Generation) -> None:
+    scores, codes = numbers(1), numbers(2)
+    script = Script(scores, [Search("USER_VECTOR", scores, code_keys=codes, pool_count=20)])
+    with serving(script) as (_, targets, _servers):
+        rows = ask(generation, targets, count=12).candidates.rows()
+    assert rows.tolist() == by(scores, by(codes)[:20])[:12].tolist()
+
+
+def test_lists_that_are_short_are_searched_exhaustively_and_the_others_left_as_they_are(
+    generation: Generation,
+) -> None:
+    scores, near = numbers(1), numbers(2)
+    some = np.arange(ITEM_COUNT) < 12
+    # The two nearest are overlooked, but the list is full.
+    most = near < np.sort(near)[-2]
+    script = Script(
+        scores,
+        [
+            Search("NEIGHBOURS", near, wanted_count=5, seen=most),
+            Search("USER_VECTOR", scores, seen=some),
+        ],
+    )
+    with serving(script) as (shards, targets, _):
+        retrieved = ask(generation, targets, count=30)
+    neighbours = by(near, np.flatnonzero(most))[:5]
+    # The neighbours take five places, the nearest to the user vector the others.
+    others = [row for row in by(scores).tolist() if row not in neighbours][:25]
+    expected = by(scores, np.array([*neighbours, *others]))
+    assert retrieved.candidates.rows().tolist() == expected.tolist()
+    asked = [[(r.shard.with_shared_sources, r.shard.exhaustive) for r in shard.requests] for shard in shards]
+    assert asked == [[(True, False), (False, True)], [(False, False), (False, True)], [(False, False), (False, True)]]
+
+
+def test_sources_that_all_shards_know_in_full_come_once(generation: Generation) -> None:
+    scores = np.zeros(ITEM_COUNT, np.float32)
+    with serving(Script(scores, [], popular=range(59, -1, -1))) as (_, targets, _servers):
+        retrieved = ask(generation, targets, count=200, trace=True)
+    assert retrieved.candidates.rows().tolist() == list(range(59, -1, -1))
+    assert retrieved.candidates.source_ranks(4) == {"popular": 5}
+    assert retrieved.shortfall == Shortfall(140, ShortfallReason.CATALOGUE_TOO_SMALL)
+
+
+def test_groups_are_merged_apart_and_ranks_are_those_in_the_whole_list(generation: Generation) -> None:
+    scores, first, second = numbers(1), numbers(2), numbers(3)
+    searches = [
+        Search("NEIGHBOURS", first, wanted_count=4),
+        Search("NEIGHBOURS", second, wanted_count=4, group=1),
+        Search("USER_VECTOR", scores),
+    ]
+    with serving(Script(scores, searches)) as (_, targets, _servers):
+        candidates = ask(generation, targets, count=20, trace=True).candidates
+    # The two lists of one source are dealt round: the best of each, the second of each.
+    dealt = np.stack([by(first)[:4], by(second)[:4]], axis=1).ravel().tolist()
+    neighbours = list(dict.fromkeys(dealt))[:4]
+    found = {
+        row: candidates.source_ranks(index)["neighbours"]
+        for index, row in enumerate(candidates.rows().tolist())
+        if "neighbours" in candidates.sources(index)
+    }
+    assert found == {row: rank for rank, row in enumerate(neighbours, start=1)}
+
+
+@given(
+    seed=st.integers(0, 1000),
+    count=st.integers(1, 80),
+    excluded=st.sets(st.integers(0, ITEM_COUNT - 1), max_size=ITEM_COUNT),
+    seen_share=st.sampled_from([0.1, 0.5, 1.0]),
+)
+# No deadline: every example starts servers.
+@settings(max_examples=25, deadline=None)
+def test_what_is_found_and_what_is_missing_is_what_was_asked_for(
+    generation: Generation, seed: int, count: int, excluded: set[int], seen_share: float
+) -> None:
+    scores = numbers(seed)
+    seen = np.random.default_rng(seed).random(ITEM_COUNT) < seen_share
+    allowed = np.setdiff1d(np.arange(ITEM_COUNT), list(excluded))
+    with serving(Script(scores, [Search("USER_VECTOR", scores, seen=seen)])) as (_, targets, _servers):
+        retrieved = ask(generation, targets, count=count, excluded=tuple(excluded))
+    rows = retrieved.candidates.rows()
+    missing = retrieved.shortfall.missing_count if retrieved.shortfall is not None else 0
+    assert len(rows) + missing == count
+    assert len(rows) == min(count, len(allowed))
+    first_round = by(scores, np.intersect1d(allowed, np.flatnonzero(seen)))
+    expected = first_round[:count] if len(first_round) >= count else by(scores, allowed)[:count]
+    assert rows.tolist() == expected.tolist()
+
+
+def similar(generation: Generation, targets: Any, request: SimilarRequest) -> SimilarRows:
+    return ShardedRetrievalAdapter(targets, generation).similar_items(request, generation=1, timeout_seconds=5.0)
+
+
+def test_similar_items_are_the_nearest_of_all_shards(generation: Generation) -> None:
+    near = numbers(4)
+    seen = np.arange(ITEM_COUNT) % 4 == 0
+    script = Script(near, [Search("NEIGHBOURS", near, seen=seen)])
+    with serving(script) as (shards, targets, _):
+        few = similar(generation, targets, SimilarRequest("i1", 15, exclude_item_ids=["i2"]))
+        many = similar(generation, targets, SimilarRequest("i1", 16))
+        all_of_them = similar(generation, targets, SimilarRequest("i1", 60))
+    assert few.rows.tolist() == by(near, np.flatnonzero(seen)).tolist()
+    assert len(few.rows) == 15
+    assert few.scores.tolist() == near[few.rows].tolist()
+    others = by(near, np.setdiff1d(np.arange(ITEM_COUNT), [1]))
+    assert many.rows.tolist() == others[:16].tolist()
+    assert all_of_them.rows.tolist() == others.tolist()
+    assert all_of_them.shortfall == Shortfall(1, ShortfallReason.CATALOGUE_TOO_SMALL)
+    first = shards[0].requests[0]
+    assert (first.item_id, first.count, list(first.exclude_item_ids)) == ("i1", 15, ["i2"])
+    assert few.timings[0].stage == "retrieval"
+
+
+def test_the_slowest_shard_is_the_calls_time_and_each_has_its_own(generation: Generation) -> None:
+    with serving(user_vector(numbers(1))) as (_, targets, _servers):
+        call, *steps = ask(generation, targets).timings
+    assert (call.stage, call.compute_ms) == ("retrieval", 3.0)
+    assert call.transport_ms > 0
+    assert [(step.stage, step.compute_ms) for step in steps[:3]] == [
+        ("retrieval.shard_0", 1.0),
+        ("retrieval.shard_1", 2.0),
+        ("retrieval.shard_2", 3.0),
+    ]
+    assert steps[3].stage == "retrieval.merge"
+
+
+def raising(error: Exception) -> Callable[[Any], Any]:
+    def answer(_response: Any) -> Any:
+        raise error
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason"),
+    [
+        (
+            NotReady("loading"),
+            StageUnavailable,
+            "retrieval unavailable: shard 1 of 3: UNAVAILABLE: not ready: loading",
+        ),
+        (
+            GenerationNotLoaded(1, [5, 6]),
+            StageWithoutGeneration,
+            "retrieval unavailable: shard 1 of 3: generation 1 is not loaded there, held: 5, 6",
+        ),
+        (
+            ValueError("a secret of the shard"),
+            StageUnavailable,
+            "retrieval unavailable: shard 1 of 3: INTERNAL: internal error",
+        ),
+    ],
+)
+def test_one_shard_that_fails_is_a_failure_that_names_it(
+    generation: Generation, error: Exception, kind: type[StageFailure], reason: str
+) -> None:
+    script = user_vector(numbers(1), change={1: raising(error)})
+    with serving(script) as (_, targets, _servers), pytest.raises(StageFailure) as caught:
+        ask(generation, targets)
+    assert type(caught.value) is kind
+    assert caught.value.reason == reason
+
+
+def test_what_a_shard_refuses_is_told_in_its_words(generation: Generation) -> None:
+    script = user_vector(numbers(1), change={2: raising(InvalidField("filter.conditions[0]", "this", "that"))})
+    with (
+        serving(script) as (_, targets, _servers),
+        pytest.raises(InvalidField, match=r"^filter.conditions\[0\]: expected this, received 'that'$"),
+    ):
+        ask(generation, targets)
+
+
+def test_one_late_shard_is_late_and_named(generation: Generation) -> None:
+    script = user_vector(numbers(1), change={2: late})
+    with (
+        serving(script) as (_, targets, _servers),
+        pytest.raises(StageLate, match=r"^retrieval late: shard 2 of 3: no answer within \d+ ms$"),
+    ):
+        ask(generation, targets, timeout_seconds=0.1)
+
+
+def test_one_shard_that_is_gone_is_named_without_its_address(generation: Generation) -> None:
+    with serving(user_vector(numbers(1))) as (_, targets, servers):
+        ask(generation, targets)
+        servers[0].stop(0)
+        with pytest.raises(StageUnavailable) as caught:
+            ask(generation, targets)
+    assert caught.value.reason == "retrieval unavailable: shard 0 of 3: cannot be reached"
+
+
+def test_targets_in_another_order_than_the_shards_are_refused(generation: Generation) -> None:
+    with (
+        serving(user_vector(numbers(1)), order=[0, 2, 1]) as (_, targets, _servers),
+        pytest.raises(StageUnavailable) as caught,
+    ):
+        ask(generation, targets)
+    assert caught.value.reason == (
+        "retrieval unavailable: shard 1 of 3: its target holds shard 2 of 3; "
+        "retrieval's targets are to be the shards in their order"
+    )
+
+
+def changed(**fields: Any) -> Callable[[Any], Any]:
+    def change(response: Any) -> Any:
+        response.MergeFrom(type(response)(**fields))
+        return response
+
+    return change
+
+
+def without_lists(response: Any) -> Any:
+    del response.lists[:]
+    return response
+
+
+def with_short_scores(response: Any) -> Any:
+    del response.lists[0].scores[-1:]
+    return response
+
+
+def with_codes(response: Any) -> Any:
+    response.lists[0].code_keys[:] = response.lists[0].keys
+    response.lists[0].pool_count = 5
+    return response
+
+
+LIST = retrieval_pb2.SourceList
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (changed(generation=6), "shard 1 of 3: expected an answer of generation 1, received 6"),
+        (changed(allowed_count=59), "filter and exclusions leave 59 or 60 rows"),
+        (without_lists, "shard 1 did not search for what the others searched for"),
+        (with_codes, "shard 1 found the rows of USER_VECTOR in another way than the others"),
+        (with_short_scores, "columns of USER_VECTOR differ in length"),
+        (changed(lists=[LIST(source="SOURCE_USER_VECTOR")]), "shard 1 brought two lists of one source and group"),
+        (changed(lists=[LIST(source="SOURCE_NEW", rows=[60], scores=[0.0])]), "row 60 of NEW, of 60 items"),
+        (changed(lists=[LIST(source=31)]), "a list of source 31, which this gateway does not know"),  # type: ignore[arg-type]
+    ],
+)
+def test_answers_that_cannot_be_true_are_not_used(
+    generation: Generation, change: Callable[[Any], Any], why: str
+) -> None:
+    with (
+        serving(user_vector(numbers(1), change={1: change})) as (_, targets, _servers),
+        pytest.raises(StageUnavailable, match=re.escape(why)),
+    ):
+        ask(generation, targets)

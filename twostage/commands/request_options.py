@@ -1,0 +1,70 @@
+"""Options of the commands that ask a gateway, and what a request can carry of what they are given."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from twostage.v1 import common_pb2
+
+# What a request's count can hold; which counts make sense is for the gateway to say.
+_INT32 = click.IntRange(-(2**31), 2**31 - 1)
+
+
+class _Utf8(click.types.StringParamType):
+    """Text that a request can carry: a shell passes on any bytes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text: str = super().convert(value, param, ctx)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise click.ClickException(f"{_name(param)}: expected UTF-8, received {os.fsencode(text)!r}") from None
+        return text
+
+
+def _name(parameter: click.Parameter | None) -> str:
+    if parameter is None:
+        return "argument"
+    return parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
+
+
+TEXT = _Utf8()
+
+
+def split(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """The parts of ``a,b,c``."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if value else ()
+
+
+def _in_32_bits(context: click.Context, parameter: click.Parameter, value: int | None) -> int | None:
+    # As a type it would show its bounds in the help, where they mislead.
+    return None if value is None else int(_INT32.convert(value, parameter, context))
+
+
+address_option = click.option("--address", type=TEXT, default="127.0.0.1:50050", show_default=True, help="The gateway.")
+count_option = click.option("--count", type=int, callback=_in_32_bits, help="How many, 1..200.  [default: 20]")
+any_of_option = click.option(
+    "--any-of",
+    "conditions",
+    type=(TEXT, TEXT),
+    multiple=True,
+    help="ATTRIBUTE a,b: only items with one of these values.",
+)
+attribute_option = click.option(
+    "--attribute", "attributes", type=TEXT, multiple=True, help="An attribute to show; may be repeated."
+)
+timeout_option = click.option("--timeout-ms", type=click.FloatRange(min=1), default=2000.0, show_default=True)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+
+
+def filter_of(conditions: tuple[tuple[str, str], ...]) -> common_pb2.Filter:
+    """The filter that ``--any-of`` asks for."""
+    return common_pb2.Filter(
+        conditions=[
+            common_pb2.Condition(attribute=name, any_of=[value.strip() for value in values.split(",")])
+            for name, values in conditions
+        ]
+    )

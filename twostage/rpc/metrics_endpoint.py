@@ -1,0 +1,72 @@
+"""The HTTP endpoint that exposes metrics; knows no gRPC, because the supervisor of workers serves it too."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from twostage.rpc.address import AddressUnavailable, join_address, require_free
+
+_PATH = "/metrics"
+
+
+class MetricsEndpoint:
+    """``http://host:port/metrics``, served by threads of its own; any other path is answered 404.
+
+    Args:
+        registry: What is exposed.
+        host: The address to listen on.
+        port: The port to listen on, above 0.
+
+    Raises:
+        AddressUnavailable: The address cannot be listened on.
+    """
+
+    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
+        require_free(host, port, "metrics")
+        server_class = _ServerV6 if ":" in host else _Server
+        try:
+            self._server = make_server(host.strip("[]"), port, _only_metrics(registry), server_class, _QuietHandler)
+        except OSError as error:
+            raise AddressUnavailable(join_address(host, port), "metrics", error.strerror or str(error)) from error
+        self.address = join_address(host, self._server.server_port)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops listening; returns when the port is free again."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _only_metrics(registry: CollectorRegistry) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
+    expose: Callable[..., Iterable[bytes]] = make_wsgi_app(registry)
+
+    def answer(environment: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environment.get("PATH_INFO") == _PATH:
+            return expose(environment, start_response)
+        start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"expected {_PATH}\n".encode()]
+
+    return answer
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    # A scraper that is slow to read must not keep the process from ending, nor another scraper waiting.
+    daemon_threads = True
+
+
+class _ServerV6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the standard library's
+        """Logs nothing: a scrape is no event."""
