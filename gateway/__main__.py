@@ -14,6 +14,8 @@ _FLAGS = {
         "host:port, replicas by commas, or dns:///name:port; one for each shard by semicolons; 127.0.0.1:50051",
     ),
     "ranking": ("ADDRESS", "as for retrieval; 127.0.0.1:50052"),
+    "retrieval-connections": ("N", "connections to each replica of retrieval, about 4 for each of its processes; 1"),
+    "ranking-connections": ("N", "as for retrieval; 1"),
     "candidate-count": ("N", "how many candidates retrieval is asked for; 500"),
     "default-deadline-ms": ("MS", "how long a caller without a deadline is taken to wait; 1000"),
 }

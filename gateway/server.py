@@ -62,11 +62,19 @@ def build(
     registry = registry if registry is not None else new_registry()
     observer = Observer(registry)
     retrieval = [
-        Replicas(target, retrieval_pb2_grpc.RetrievalServiceStub, max_message_bytes=settings.max_message_bytes)
+        Replicas(
+            target,
+            retrieval_pb2_grpc.RetrievalServiceStub,
+            max_message_bytes=settings.max_message_bytes,
+            connection_count=settings.retrieval_connections,
+        )
         for target in settings.retrieval_targets
     ]
     ranking = Replicas(
-        settings.ranking, ranking_pb2_grpc.RankingServiceStub, max_message_bytes=settings.max_message_bytes
+        settings.ranking,
+        ranking_pb2_grpc.RankingServiceStub,
+        max_message_bytes=settings.max_message_bytes,
+        connection_count=settings.ranking_connections,
     )
     deadlines = Deadlines(
         default=settings.default_deadline_ms / 1000,

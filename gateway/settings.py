@@ -14,6 +14,7 @@ from twostage.rpc.settings import GenerationNumber, Port, ServiceSettings
 from twostage.rpc.targets import parse_target
 
 Milliseconds = Annotated[float, Field(gt=0, le=3_600_000)]
+Connections = Annotated[int, Field(ge=1, le=256)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -28,6 +29,9 @@ class GatewaySettings(ServiceSettings):
         retrieval: Where retrieval's replicas are; see `twostage.rpc.targets.Target`. Where each retrieval server holds
             one shard of the index, a target for every shard, shard 0 first, separated by semicolons.
         ranking: Where ranking's replicas are.
+        retrieval_connections: Connections to each replica of retrieval. One that serves its port with several processes
+            needs several, about four for each process, for a connection stays with one of them.
+        ranking_connections: Likewise to each replica of ranking.
         candidate_count: How many candidates retrieval is asked for; never fewer than a request's own count, never
             more than the catalogue holds.
         default_deadline_ms: How long a caller that sets no deadline is taken to wait.
@@ -47,6 +51,8 @@ class GatewaySettings(ServiceSettings):
     users: Path
     retrieval: str = "127.0.0.1:50051"
     ranking: str = "127.0.0.1:50052"
+    retrieval_connections: Connections = 1
+    ranking_connections: Connections = 1
     candidate_count: Annotated[int, Field(ge=1, le=MAX_CANDIDATE_COUNT)] = 500
     default_deadline_ms: Milliseconds = 1_000.0
     max_deadline_ms: Milliseconds = 2_000.0

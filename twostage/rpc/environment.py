@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 _GRPC = "GRPC_EXPERIMENTS"
+_FORK = "GRPC_ENABLE_FORK_SUPPORT"
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -15,6 +16,9 @@ def prefer_grpc_polling() -> None:
     an empty call on loopback: 485 µs and 327 µs of server CPU with it, 311 µs and 220 µs without.
     """
     os.environ.setdefault(_GRPC, "-event_engine_listener,-event_engine_client")
+    # Processes are started to become other programs at once. With fork handlers, gRPC would restart its poller in the
+    # moment between, over descriptors that are already closed, and abort the child.
+    os.environ.setdefault(_FORK, "0")
 
 
 def set_serving_defaults() -> None:

@@ -15,8 +15,8 @@ from retrieval_service.engine.index.shard_rows import shard_rows
 Progress = Callable[[str, float], None]
 """Told what is being done and how much of it, from 0 to 1."""
 
-_ITERATIONS = 10
-_POINTS_PER_LIST = 64
+_ITERATIONS = 8
+_POINTS_PER_LIST = 48
 _CODEC_SAMPLE = 131_072
 _CHUNK_ROWS = 131_072
 """Rows read from the mapped vectors at once: 64 MiB at 128 dimensions."""
