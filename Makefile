@@ -12,10 +12,10 @@ STORE ?= demo-store
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 
-.PHONY: help setup demo test check lint types imports proto-check protos bench clean
+.PHONY: help setup demo test check lint types imports proto-check protos bench bench-retrieval clean
 
 help:  ## What the targets do
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 setup: $(STAMP)  ## Make the environment in .venv
 
@@ -54,6 +54,11 @@ protos: setup  ## Generate twostage/v1 and the model server's descriptors
 
 bench: setup  ## Measure against the floor: STORE=dir of a trained store
 	$(BIN)/python -m benchmarks --store '$(STORE)'
+
+bench-retrieval: setup  ## Compare retrieval with other libraries: VECTORS=dir PEERS=python
+	@test -n '$(VECTORS)' -a -n '$(PEERS)' || { echo 'make bench-retrieval VECTORS=dir PEERS=python' >&2; exit 2; }
+	$(BIN)/python -m benchmarks.retrieval.frontier --vectors '$(VECTORS)' --peers-python '$(PEERS)' \
+	  --index '$(VECTORS)/index' --cache '$(VECTORS)/peers' --out '$(VECTORS)/results'
 
 clean:  ## Remove the environment and what tools left
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

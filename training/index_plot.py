@@ -22,6 +22,7 @@ def plot_frontier(entry: IndexEntry, path: Path) -> None:
     # matplotlib takes most of a second to import and only pictures need it.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.ticker import FormatStrFormatter  # noqa: PLC0415
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -39,6 +40,8 @@ def plot_frontier(entry: IndexEntry, path: Path) -> None:
     if entry.recall_target is not None:
         axis.axhline(entry.recall_target, color="grey", linestyle=":", label=f"target {entry.recall_target:g}")
     axis.set_xscale("log")
+    for formatter in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+        formatter(FormatStrFormatter("%.2g"))
     axis.set_xlabel(f"median milliseconds for {entry.recall_at} items, one thread")
     axis.set_ylabel(f"recall@{entry.recall_at} over user vectors")
     axis.grid(visible=True, alpha=0.3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.retrieval.searcher_process import SearcherProcess
+from benchmarks.retrieval.told_process import SearcherProcess
 
 
 @dataclass

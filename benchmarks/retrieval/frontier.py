@@ -25,7 +25,7 @@ from benchmarks.retrieval.contest import Point, fastest, pareto, ratio
 from benchmarks.retrieval.peers import PEERS
 from benchmarks.retrieval.plot import plot_frontiers
 from benchmarks.retrieval.saved_index import ensure_built
-from benchmarks.retrieval.searcher_process import SearcherProcess
+from benchmarks.retrieval.told_process import SearcherProcess
 from benchmarks.retrieval.vector_folder import VectorFolder
 from retrieval_service.engine.index.families import USUAL
 
@@ -64,7 +64,7 @@ def main(
     out: Path | None,
 ) -> None:
     """Measures our index and others on the vectors of a folder."""
-    console = Console()
+    console = Console(width=max(120, Console().width))
     folder = VectorFolder.open(vectors_path)
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -85,10 +85,11 @@ def main(
         points = _measure(searchers, rounds, searches)
         chosen = _contest(points, target, contest_rounds)
         table, contest = _frontier_table(points, target, at), _contest_table(chosen, at)
-        console.print(table, contest, *_verdicts(chosen, target))
+        verdicts = _verdicts(chosen, target, set(peers))
+        console.print(table, contest, *verdicts, sep="\n")
         if out:
             machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-            _write(out, folder, points, chosen, (target, at), machine, (table, contest))
+            _write(out, folder, points, chosen, (target, at), machine, (table, contest), verdicts)
             console.print(f"written to {out}")
 
 
@@ -144,8 +145,8 @@ def _contest_table(chosen: Sequence[Point], at: int) -> Table:
     return table
 
 
-def _verdicts(chosen: Sequence[Point], target: float) -> list[str]:
-    """Our published point against each library; it is what people get."""
+def _verdicts(chosen: Sequence[Point], target: float, peers: set[str]) -> list[str]:
+    """What our index was published with, which is what people get, against each library."""
     ours = chosen[0]
     lines = []
     if ours.recall < target:
@@ -155,9 +156,8 @@ def _verdicts(chosen: Sequence[Point], target: float) -> list[str]:
             times, aim = ratio(ours, point), _AIMS[point.library]
             verdict = "reached" if times <= aim else "missed"
             lines.append(f"{verdict}: {times:.2f} times {point.library}'s time, at most {aim:g} aimed at")
-    found = {point.library for point in chosen}
-    lines += [f"{name} does not reach the recall at any point tried" for name in _AIMS if name not in found]
-    return lines
+    absent = peers - {point.library for point in chosen}
+    return lines + [f"{name} does not reach the recall at any point tried" for name in sorted(absent)]
 
 
 def _write(
@@ -168,6 +168,7 @@ def _write(
     asked: tuple[float, int],
     machine: str,
     tables: Sequence[Table],
+    verdicts: Sequence[str],
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     target, at = asked
@@ -183,7 +184,7 @@ def _write(
         "versions": {name: own[0].searcher.version for name, own in points.items()},
         "points": [point.as_json() for own in points.values() for point in own],
         "contest": [point.as_json() for point in chosen],
-        "verdicts": _verdicts(chosen, target),
+        "verdicts": list(verdicts),
     }
     (out / "frontier.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     title = f"{item_count:,} x {dimension}, {at} nearest by inner product"

@@ -101,9 +101,11 @@ class ScaNN(_Peer):
         self._index = import_module("scann").scann_ops_pybind.load_searcher(str(self.folder))
 
     def choose(self, point: Mapping[str, float]) -> None:
+        """As :class:`benchmarks.retrieval.searcher.Searcher`."""
         self._point = point
 
     def search(self, query: NDArray[np.float32]) -> NDArray[Any]:
+        """As :class:`benchmarks.retrieval.searcher.Searcher`."""
         rows: NDArray[Any] = self._index.search(
             query,
             final_num_neighbors=self.at,
@@ -135,9 +137,11 @@ class Hnswlib(_Peer):
         self._index.set_num_threads(1)
 
     def choose(self, point: Mapping[str, float]) -> None:
+        """As :class:`benchmarks.retrieval.searcher.Searcher`."""
         self._index.set_ef(point["ef"])
 
     def search(self, query: NDArray[np.float32]) -> NDArray[Any]:
+        """As :class:`benchmarks.retrieval.searcher.Searcher`."""
         rows: NDArray[Any] = self._index.knn_query(query, self.at, num_threads=1)[0]
         return rows
 
@@ -164,9 +168,11 @@ class USearch(_Peer):
         self._index = import_module("usearch.index").Index.restore(str(self.folder / "index"), view=False)
 
     def choose(self, point: Mapping[str, float]) -> None:
+        """As :class:`benchmarks.retrieval.searcher.Searcher`."""
         self._index.expansion_search = point["expansion_search"]
 
     def search(self, query: NDArray[np.float32]) -> NDArray[Any]:
+        """As :class:`benchmarks.retrieval.searcher.Searcher`."""
         rows: NDArray[Any] = self._index.search(query, self.at, threads=1).keys
         return rows
 

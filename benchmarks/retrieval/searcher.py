@@ -36,8 +36,10 @@ class Searcher(Protocol):
     """The library's."""
     build_seconds: float | None
     """How long the index took to build; None when it was there."""
-    points: Sequence[Mapping[str, float]]
-    """The parameters to search with, one set for each point of the frontier."""
+
+    @property
+    def points(self) -> Sequence[Mapping[str, float]]:
+        """The parameters to search with, one set for each point of the frontier."""
 
     def choose(self, point: Mapping[str, float]) -> None:
         """Sets the parameters of the searches that follow."""

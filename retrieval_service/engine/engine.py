@@ -206,6 +206,7 @@ class RetrievalEngine:
 
     def warm(self) -> None:
         """Touches what the first requests would otherwise wait for: the tower, the index, the popular rows."""
+        self._catalogue.attributes.prepare()
         count = min(500, self.item_count)
         history = History.of_rows(np.array(self._catalogue.popular_rows[:10]))
         nobody = History.of_rows(np.empty(0, np.uint32))

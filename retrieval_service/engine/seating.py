@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from twostage.candidates.source import Source
 
 COLD_START_SHARES: Mapping[Source, float] = {
-    Source.TRENDING: 0.2,
-    Source.NEW: 0.1,
-    Source.REPRESENTATIVES: 0.2,
+    Source.TRENDING: 0.5,
+    Source.REPRESENTATIVES: 0.05,
 }
 """What is reserved for others than popularity where nothing is known of a person and the request states no quotas: half
-of the places go to what most people like, the rest lets the person be found out about."""
+of the places for what is liked now, a few that let the person be found out about. New arrivals have none: on
+MovieTweetings even a twentieth for them costs recall (docs/evaluation.md)."""
 
 _RESERVING = (
     Source.INTEREST_VECTORS,

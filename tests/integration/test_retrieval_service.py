@@ -166,8 +166,8 @@ def test_every_candidate_tells_its_sources_and_its_rank_in_each(tmp_path: Path) 
     assert sorted(rank for rank in by_rank[32] if rank) == list(range(1, 13))
     brought = [row for row, rank in zip(columns.rows, by_rank[16], strict=True) if rank]
     assert {1, 4} <= set(clusters[brought].tolist())
-    # Trending, new and representatives beside the popular.
-    assert {bit for bits in cold.sources for bit in (2, 64, 128, 256) if bits & bit} == {2, 64, 128, 256}
+    # Trending and representatives beside the popular.
+    assert {bit for bits in cold.sources for bit in (2, 64, 128, 256) if bits & bit} == {2, 64, 256}
 
 
 def failure(call: Callable[[], object]) -> tuple[grpc.StatusCode, dict[str, str], str]:

@@ -50,7 +50,8 @@ class Step:
         share: How large a part.
         recall: The mean recall with it.
         gain: How much that is above the recall before.
-        error: The standard error of the gain, over people.
+        error: The standard error of the gain less the price of the searches, over people.
+        search_count: How many searches of the index it adds for a person, on average.
     """
 
     source: Source
@@ -58,6 +59,7 @@ class Step:
     recall: float
     gain: float
     error: float
+    search_count: float
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Choice:
                     "recall": round(step.recall, 6),
                     "gain": round(step.gain, 6),
                     "standard_error": round(step.error, 6),
+                    "search_count": round(step.search_count, 3),
                 }
                 for step in self.steps
             ],
@@ -133,7 +136,8 @@ def choose_shares(
     """Gives parts of the candidates to the sources that find most of what people did next.
 
     It starts from the user vector alone. As long as the recall grows, one of ``config.steps`` of the candidates goes
-    from the user vector to the source with which it grows most, until the sources have ``config.most``; a gain below
+    from the user vector to the source with which it grows most, until the sources have ``config.most``. What a gain is
+    worth is the recall less ``config.search_price`` for every search that the source adds; one below
     ``config.least_errors`` standard errors is none. Every source is asked once for each person, and the lists are then
     blended as they are when serving.
 
@@ -154,6 +158,7 @@ def choose_shares(
             [_recall(asker, _mixed(lists, shares, count), count, engine.item_count) for asker, lists in gathered]
         )
 
+    searches = {source: np.array([_search_count(lists, source) for _, lists in gathered]) for source in MEASURED}
     shares: dict[Source, float] = {}
     steps: list[Step] = []
     now = alone = recalls(shares)
@@ -162,16 +167,19 @@ def choose_shares(
         for source, step in product(MEASURED, config.steps):
             if sum(shares.values()) + step <= config.most + 1e-9:
                 trial = {**shares, source: round(shares.get(source, 0.0) + step, 6)}
-                trials.append((source, step, trial, recalls(trial)))
+                # Who is asked already costs nothing more.
+                added = searches[source] * (source not in shares)
+                values = recalls(trial)
+                trials.append((source, step, trial, values, added, values - now - config.search_price * added))
         if not trials:
             break
         # Of equal ones the first: an earlier source, a smaller step.
-        source, step, trial, values = max(trials, key=lambda entry: float(entry[3].mean()))
-        gains = values - now
-        error = float(gains.std() / len(gains) ** 0.5)
-        if not gains.mean() > config.least_errors * error:
+        source, step, trial, values, added, worth = max(trials, key=lambda entry: float(entry[5].mean()))
+        error = float(worth.std() / len(worth) ** 0.5)
+        if not worth.mean() > config.least_errors * error:
             break
-        steps.append(Step(source, step, float(values.mean()), float(gains.mean()), error))
+        gain = float((values - now).mean())
+        steps.append(Step(source, step, float(values.mean()), gain, error, float(added.mean())))
         shares, now = trial, values
     return Choice(shares, float(alone.mean()), steps)
 
@@ -185,6 +193,10 @@ def _lists(engine: RetrievalEngine, asker: Asker, count: int) -> list[SourceList
         quotas=dict.fromkeys(MEASURED, count),
     )
     return list(engine.gather(query).lists)
+
+
+def _search_count(lists: Sequence[SourceList], source: Source) -> int:
+    return sum(part.source is source and part.keys is not None for part in lists)
 
 
 def _mixed(lists: Sequence[SourceList], shares: Mapping[Source, float], count: int) -> Iterator[SourceList]:

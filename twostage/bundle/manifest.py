@@ -68,6 +68,15 @@ class FrontierEntry(_Part):
     chosen: bool = False
 
 
+class FilteredEntry(_Part):
+    """What a search under one kind of filter was measured to find, and how long it takes."""
+
+    kind: str
+    selectivity: float
+    recall: float
+    median_ms: float
+
+
 class IndexEntry(_Part):
     """An index and what was measured when it was chosen.
 
@@ -75,10 +84,10 @@ class IndexEntry(_Part):
     the shards in order, none when ``file`` holds all; shard i of S holds the rows from 64 ⌊i ⌈N / 64⌉ / S⌋ up to where
     the next begins. ``row_lists`` is uint16 or uint32[N], each row's inverted list; ``queries`` float32[Q, D], the user
     vectors that it was measured with. ``probe_count`` lists are searched for ``recall_at`` items, ``pool_factor`` times
-    the items asked for pass from the codes' order to the exact one. ``filtered_row_counts`` holds pairs of selectivity
-    and number: how many rows that a filter of this selectivity leaves must be looked at for the recall. ``costs_ns``
-    are nanoseconds for each row: ``code`` in a probed list, ``listed`` of a filter's rows ranked by their lists,
-    ``exact`` inner product.
+    the items asked for pass from the codes' order to the exact one. ``spread`` is the standard deviation of a row's
+    inner product around its list's centre's, ``coverage`` the part of the wanted rows that the lists looked at under a
+    filter are expected to bring, ``filtered`` what was measured with it. ``costs_ns`` are nanoseconds for each row:
+    ``code`` in a probed list, ``listed`` of a filter's rows ranked by their lists, ``exact`` inner product.
     """
 
     family: IndexFamily
@@ -90,7 +99,9 @@ class IndexEntry(_Part):
     probe_count: int | None = None
     pool_factor: float = Field(default=1.0, ge=1)
     ef_search: int | None = None
-    filtered_row_counts: list[tuple[float, int]] = []
+    spread: float | None = None
+    coverage: float | None = None
+    filtered: list[FilteredEntry] = []
     costs_ns: dict[str, float] = {}
     recall: float | None = None
     recall_at: int | None = None

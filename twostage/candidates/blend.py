@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -46,13 +46,15 @@ def blend(
     dealt round: the best of each, the second of each, and so on, repeats passed over.
 
     Order. With a user vector (some score is not 0) by score, the highest first, ties by row, whoever brought a
-    candidate. Without one by seats: a source that took m places has its j-th at (j - 1/2) / m, so that all are spread
-    evenly from the top to the end, ties by the order of ``lists``. What comes after the leading source (interest tags
-    where they took places, else popularity) only fills up, and stands after all others as it was seated.
+    candidate. Without one by the best of its places: the j-th of a source's list stands at (j - 1/2) / m, where m is
+    how far the list was walked until the places were taken. So each list is spread from the top to the end in its own
+    order, and who is seated by one source loses nothing of the rank that another gives; ties as they were seated. What
+    comes after interest tags that brought something only fills up: it lifts nobody, and stands after all others as it
+    was seated.
 
-    For example 6 places without a user vector, ``TRENDING`` wanting 2 with rows 7 8, ``POPULAR`` wanting 6 with rows
-    1 7 2 3 4 5: seated are 7 8, then 1 2 3 4; 7 is of both. The order is 1 (1/8), 7 (1/4), 2 (3/8), 3 (5/8), 8 (3/4),
-    4 (7/8).
+    For example 6 places without a user vector, ``TRENDING`` wanting 2 with rows 7 1, ``POPULAR`` wanting 6 with rows
+    1 2 3 4 5 6: seated are 7 1, then 2 3 4 5, for which popularity's list was walked to its fifth row. 1 stands at 3/4
+    in the one and at 1/10 in the other. The order is 1 (1/10), 7 (1/4), 2 (3/10), 3 (1/2), 4 (7/10), 5 (9/10).
 
     Args:
         lists: What the sources brought, the lists of one source side by side.
@@ -73,7 +75,7 @@ def blend(
             break
         seats.bring(source, *_dealt(list(parts)))
     rows, scores, bits = seats.rows, seats.scores, seats.bits
-    order = np.lexsort((rows, -scores)) if scores.any() else _evenly(seats.taken)
+    order = np.lexsort((rows, -scores)) if scores.any() else _by_place(rows, seats.brought)
     rows = rows[order]
     return Blended(
         rows,
@@ -92,7 +94,6 @@ class _Seats:
         self.rows = np.empty(0, np.uint32)
         self.scores = np.empty(0, np.float32)
         self.bits = np.empty(0, np.uint16)
-        self.taken: list[tuple[Source, int]] = []
         self.brought: dict[Source, NDArray[np.uint32]] = {}
 
     def bring(self, source: Source, rows: NDArray[np.uint32], scores: NDArray[np.float32]) -> None:
@@ -116,7 +117,6 @@ class _Seats:
         self.scores = np.concatenate([self.scores, new_scores])
         self.bits = np.concatenate([self.bits, np.full(len(new_rows), source.value, np.uint16)])
         self.free_count -= len(new_rows)
-        self.taken.append((source, len(new_rows)))
         self.brought[source] = rows
 
 
@@ -135,17 +135,17 @@ def _dealt(parts: Sequence[SourceList]) -> tuple[NDArray[np.uint32], NDArray[np.
     return rows[kept], scores[kept]
 
 
-def _evenly(taken: Iterable[tuple[Source, int]]) -> NDArray[np.intp]:
+def _by_place(rows: NDArray[np.uint32], brought: Mapping[Source, NDArray[np.uint32]]) -> NDArray[np.intp]:
     """Positions of seats in the order that is used where there is no user vector."""
-    taken = [(source, count) for source, count in taken if count]
-    sources = [source for source, _ in taken]
-    leader = Source.INTEREST_TAGS if Source.INTEREST_TAGS in sources else Source.POPULAR
-    last = sources.index(leader) if leader in sources else len(sources)
-    keys = [
-        (np.arange(count) + 0.5) / count if position <= last else np.full(count, float(position))
-        for position, (_, count) in enumerate(taken)
-    ]
-    order: NDArray[np.intp] = np.argsort(np.concatenate(keys), kind="stable") if keys else np.empty(0, np.intp)
+    places = np.full(len(rows), np.inf)
+    for source, own in brought.items():
+        ranks = _ranks(rows, own)
+        has = ranks > 0
+        places[has] = np.minimum(places[has], (ranks[has] - 0.5) / len(own))
+        if source is Source.INTEREST_TAGS and len(own):
+            break
+    # A stable sort leaves equal ones as they were seated, also those that only fill up.
+    order: NDArray[np.intp] = np.argsort(places, kind="stable")
     return order
 
 

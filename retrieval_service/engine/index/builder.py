@@ -15,7 +15,7 @@ from retrieval_service.engine.index.construction import Progress, build_parts, s
 from retrieval_service.engine.index.faiss_file import read_row_lists
 from retrieval_service.engine.index.families import USUAL, IndexSpec, index_specs, list_count
 from retrieval_service.engine.index.frontier import Point, choose, measure_frontier
-from retrieval_service.engine.index.measurement import measure_costs, measure_filtered, nearest_rows
+from retrieval_service.engine.index.measurement import measure_costs, measure_filtered, measure_spread, nearest_rows
 from twostage.bundle.arrays import write_array
 from twostage.bundle.manifest import IndexEntry
 
@@ -23,6 +23,11 @@ EXACT_LIMIT = 20_000
 """Up to how many items every inner product is computed. Measured for 500 of N x 128 on one core, the inverted file at
 a recall of 0.95: at 20,000 items 0.28 ms against 0.19 ms, which is not worth what it misses; at 50,000, out of the
 cache, 1.1 ms against 0.25 ms."""
+
+_LEAST_ITEMS = 63
+"""Up to so few items no codec can be trained, so their index is exact whatever is wanted."""
+_UNDIVIDED = ("hnsw", "rabitq4")
+"""A graph's parts are other graphs; codes of several bits are pruned by what the search has found before."""
 
 _MAX_QUERIES = 400
 _MAX_QUERIES_OF_MANY = 200
@@ -38,7 +43,7 @@ class IndexAim:
         at: How many nearest items are asked for.
         bytes_per_item: What the index may hold for each item, mapped or not, beside the item vectors; None bounds
             nothing.
-        families: What is tried, of :func:`index_specs`; the first that is exact ends the trial for small catalogues.
+        families: What is tried, of :func:`index_specs`; a small catalogue's index is exact whatever they are.
         shard_count: Into how many shards the rows are split.
         exact_limit: Up to how many items the index is exact.
     """
@@ -92,6 +97,7 @@ def build_index(
     """
     aim = aim or IndexAim()
     specs = _specs(vectors, queries, aim)
+    vectors = np.ascontiguousarray(vectors, np.float32)
     at = min(aim.at, len(vectors))
     most = _MAX_QUERIES if len(vectors) <= _MANY else _MAX_QUERIES_OF_MANY
     queries = np.ascontiguousarray(queries[:most], np.float32)
@@ -109,7 +115,7 @@ def build_index(
     if centres is not None:
         first = next(built[spec.factory] for spec in specs if spec.family in ("ivf", "ivf_pq", "rabitq"))
         row_lists = read_row_lists(first, len(vectors))
-    points = measure_frontier(specs, built, vectors, row_lists, queries, nearest, progress)
+    points = measure_frontier(specs, built, vectors, row_lists, queries, nearest, progress, aim.recall_target)
     chosen = choose(points, aim.recall_target)
     parts = built[chosen.spec.factory]
     entry = _entry(chosen, points, aim, at, folder)
@@ -117,14 +123,18 @@ def build_index(
         return BuiltIndex(parts, entry, None)
     assert row_lists is not None
     progress("searches under filters", 0.0)
+    assert centres is not None
     entry = entry.model_copy(
         update={
             "row_lists": f"{folder}/row_lists.npy".lstrip("/"),
             "costs_ns": measure_costs(parts, entry, vectors, row_lists, queries),
+            "spread": measure_spread(vectors, centres, row_lists, queries),
         }
     )
-    counts = measure_filtered(parts, entry, vectors, row_lists, queries, recall_target=aim.recall_target, seed=seed)
-    return BuiltIndex(parts, entry.model_copy(update={"filtered_row_counts": counts}), row_lists)
+    coverage, filtered = measure_filtered(
+        parts, entry, vectors, row_lists, queries, recall_target=aim.recall_target, seed=seed
+    )
+    return BuiltIndex(parts, entry.model_copy(update={"coverage": coverage, "filtered": filtered}), row_lists)
 
 
 def write_index(built: BuiltIndex, generation: Path) -> None:
@@ -144,7 +154,7 @@ def _specs(vectors: NDArray[np.float32], queries: NDArray[np.float32], aim: Inde
     item_count, dimension = vectors.shape
     if queries.ndim != 2 or not len(queries) or queries.shape[1] != dimension:
         raise ValueError(f"queries: expected float32[Q, {dimension}] with Q above 0, received shape {queries.shape}")
-    if not np.isfinite(queries).all():
+    if not np.isfinite(np.asarray(queries)).all():
         raise ValueError("queries: expected finite numbers, received NaN or infinity")
     if not 0 < aim.recall_target <= 1:
         raise ValueError(f"recall_target: expected above 0, at most 1, received {aim.recall_target}")
@@ -156,10 +166,16 @@ def _specs(vectors: NDArray[np.float32], queries: NDArray[np.float32], aim: Inde
     unknown = [name for name in aim.families if name not in known]
     if unknown or not aim.families:
         raise ValueError(f"families: expected some of {', '.join(known)}, received {', '.join(unknown) or 'none'}")
-    names = ("exact",) if item_count <= aim.exact_limit else aim.families
+    names = ("exact",) if item_count <= max(aim.exact_limit, _LEAST_ITEMS) else aim.families
+    if dimension % 2 and "ivf_pq2" in names:
+        raise ValueError(f"families: expected ivf_pq2 with an even dimension alone, received dimension {dimension}")
     specs = [known[name] for name in names]
-    if aim.shard_count > 1 and any(spec.family == "hnsw" for spec in specs):
-        raise ValueError("shard_count: expected 1 with hnsw, whose shards would not find what the whole graph finds")
+    whole = [name for name in names if name in _UNDIVIDED]
+    if aim.shard_count > 1 and whole:
+        raise ValueError(
+            f"shard_count: expected 1 with {', '.join(whole)}, whose shards do not find what the whole index finds, "
+            f"received {aim.shard_count}"
+        )
     if aim.bytes_per_item is None:
         return specs
     fitting = [spec for spec in specs if spec.code_bytes <= aim.bytes_per_item]

@@ -103,6 +103,9 @@ def build_parts(
         for start in range(rows.start, rows.stop, _CHUNK_ROWS):
             stop = min(start + _CHUNK_ROWS, rows.stop)
             chunk = np.ascontiguousarray(vectors[start:stop], np.float32)
+            if not np.isfinite(chunk).all():
+                row = start + int(np.flatnonzero(~np.isfinite(chunk).all(axis=1))[0])
+                raise ValueError(f"vectors: expected finite numbers, received NaN or infinity at row {row}")
             if inverted:
                 part.add_with_ids(chunk, np.arange(start, stop))
             else:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval_service.engine.index.coarse_lists import CoarseLists
+from retrieval_service.engine.index.exact_scan import inner_products
 from retrieval_service.engine.index.faiss_part import FaissPart
 from retrieval_service.engine.index.selector_support import SelectorSupport
 from retrieval_service.engine.index.shard_rows import shard_rows
@@ -60,6 +61,8 @@ def open_part(folder: Path, entry: IndexEntry, item_vectors: NDArray[np.float32]
     lists = None
     if isinstance(index, faiss.IndexIVF):
         lists = CoarseLists(_centroids(index), _row_lists(folder, path, index, entry, rows, len(item_vectors)), entry)
+    if lists is not None:
+        lists.prepare()
     part = FaissPart(index, entry, item_vectors, rows, lists)
     if part.selector_support is not SelectorSupport.HONOURED:
         raise BundleCorrupt(
@@ -157,6 +160,7 @@ def _check_vectors(
         pool = part.pool(vector, min(10, len(rows)), None)
         if not len(pool.rows):
             raise BundleCorrupt(path, f"items near row {row}", "none")
-        own = pool.keys.max()
+        # An exact index's own keys say nothing of the order in which it holds the vectors.
+        own = inner_products(item_vectors, pool.rows, vector).max()
         if own < float(vector @ vector) - _CODE_ERROR.get(entry.family, 1e-3):
             raise BundleCorrupt(path, f"row {row} or its like found with its own vector", f"inner product {own:.4f}")

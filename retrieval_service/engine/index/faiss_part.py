@@ -9,15 +9,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_service.engine.index.coarse_lists import CoarseLists
+from retrieval_service.engine.index.coarse_lists import CoarseLists, Way
 from retrieval_service.engine.index.exact_scan import inner_products
 from retrieval_service.engine.index.selector_support import SelectorSupport, search_parameters, selector_support
 from retrieval_service.engine.index.vector_index import Pool
 from twostage.bundle.manifest import IndexEntry
 from twostage.bundle.row_set import RowSet
-
-_NEARLY_ALL = 0.9
-"""From this selectivity on a selector is searched with as deep as without."""
 
 _GRAPH_SELECTIVITY = 0.2
 """Below this a graph search wanders through rows that may not be found; measured recall is .76 at a tenth."""
@@ -37,13 +34,12 @@ _MORE = 4
 class FaissPart:
     """A FAISS index over a stretch of rows; implements :class:`PartialIndex`, safe to search from several threads.
 
-    How a search under a selector is done rests on its selectivity, on costs that were measured, and on nothing that
-    only this shard knows:
+    How a search under a selector is done rests on what all shards know alike, never on what this one finds:
 
-    - nearly all rows are allowed: as without a selector, the selector inside the search;
-    - probing lists is cheaper: as many of the nearest lists as hold the rows to be looked at, estimated by a sample;
-    - ranking the allowed rows by their lists is cheaper: those in the nearest lists are scanned exactly;
-    - so few are allowed that all would be looked at: they are scanned exactly.
+    - hardly any rows are excluded: as without a selector, deeper by as many, the selector inside the search;
+    - else the lists to be looked at are reckoned (:class:`CoarseLists`), and what costs least, as measured, is done:
+    probing
+      them with the selector inside, scanning exactly those allowed rows that lie in them, or scanning all allowed rows.
 
     An index that ignores or refuses selectors is searched for more, and what it finds is sieved.
 
@@ -78,25 +74,32 @@ class FaissPart:
     def pool(
         self, vector: NDArray[np.float32], count: int, selector: RowSet | None, *, exhaustive: bool = False
     ) -> Pool:
-        """As :meth:`PartialIndex.pool`."""
+        """As :meth:`PartialIndex.pool`.
+
+        Raises:
+            ValueError: The vector has another length than the items'.
+        """
+        if vector.shape != self._item_vectors.shape[1:]:
+            # FAISS reads by bare pointers and would read past the end.
+            raise ValueError(f"vector: expected shape {self._item_vectors.shape[1:]}, received {vector.shape}")
         if exhaustive or (selector is not None and not len(selector)):
             return self._scan(vector, self._own(selector), count)
-        selectivity = 1.0 if selector is None else len(selector) / len(self._item_vectors)
-        if selector is None or selectivity >= _NEARLY_ALL:
-            return self._search(vector, count, selector, **self._asked(count, 1.0))
+        excluded_count = 0 if selector is None else len(self._item_vectors) - len(selector)
+        if selector is None or excluded_count <= count:
+            # At the worst all that may not be found is what would have been found.
+            return self._search(vector, count, selector, **self._asked(count + excluded_count, 1.0))
         if self._lists is None:
+            selectivity = len(selector) / len(self._item_vectors)
             least = _GRAPH_SELECTIVITY if self._entry.family == "hnsw" else _HALF
             if selectivity < least:
                 return self._scan(vector, self._own(selector), count)
             return self._search(vector, count, selector, **self._asked(count, selectivity))
-        row_count = self._lists.row_count(count, selectivity)
-        if len(selector) > row_count and self._lists.probing_is_cheaper(row_count, selector):
-            probe_count = self._lists.probe_count(vector, row_count, selector)
-            if probe_count is not None:
-                least = self._asked(count, 1.0)["nprobe"]
-                return self._search(vector, count, selector, nprobe=max(least, probe_count))
-        near = self._lists.nearest_listed(vector, row_count, selector.rows)
-        return self._scan(vector, near[(near >= self._rows.start) & (near < self._rows.stop)], count)
+        reach = self._lists.reach(vector, count, selector)
+        if reach.way is Way.PROBE:
+            least_probes = self._asked(count, 1.0)["nprobe"]
+            return self._search(vector, count, selector, nprobe=max(least_probes, reach.list_count))
+        rows = self._own(selector)
+        return self._scan(vector, rows if reach.way is Way.SCAN else self._lists.listed(reach, rows), count)
 
     def _asked(self, count: int, selectivity: float) -> dict[str, int]:
         """How deep to search for ``count`` rows: as measured, in proportion deeper for more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -103,7 +104,7 @@ class Rule:
                 found[Source.INTEREST_VECTORS].append(vector.astype(np.float64))
             newest: list[int] = []
             for row in reversed(rows.tolist()):
-                if row not in newest and len(newest) < 4:
+                if row not in newest and len(newest) < 8:
                     newest.append(row)
             found[Source.NEIGHBOURS] = [self.items.vectors[row].astype(np.float64) for row in newest]
         if self.shares is not None:
@@ -150,7 +151,7 @@ class Rule:
         if not reserved:
             shares = {Source[name.upper()]: s for name, s in (self.shares or {}).items() if name.isidentifier()}
             if not by_vector:
-                shares = {} if tags else {Source.TRENDING: 0.2, Source.NEW: 0.1, Source.REPRESENTATIVES: 0.2}
+                shares = {} if tags else {Source.TRENDING: 0.5, Source.REPRESENTATIVES: 0.05}
             reserved = {source: int(share * query.count + 1e-9) for source, share in shares.items()}
         by_name = ["INTEREST_VECTORS", "NEIGHBOURS", "INTEREST_TAGS", "TRENDING", "NEW", "REPRESENTATIVES", "POPULAR"]
         before = [Source[name] for name in by_name if Source[name] in reserved and Source[name] != leader]
@@ -165,24 +166,30 @@ class Rule:
 
 def seated(
     lists: dict[Source, list[int]], seats: list[tuple[Source, int]], count: int
-) -> tuple[dict[int, int], dict[Source, dict[int, int]], list[tuple[Source, list[int]]]]:
-    """Places with bits, ranks by source, and which rows each source seated first."""
+) -> tuple[dict[int, int], dict[Source, dict[int, int]]]:
+    """Places with bits, in the order in which they are taken, and ranks by source."""
     places: dict[int, int] = {}
     ranks: dict[Source, dict[int, int]] = {}
-    firsts: list[tuple[Source, list[int]]] = []
     for source, limit in seats:
         if len(places) == count:
             break
-        own: list[int] = []
         for rank, row in enumerate(lists[source][:limit], start=1):
-            if row not in places:
-                if len(places) == count:
-                    break
-                own.append(row)
+            if row not in places and len(places) == count:
+                break
             places[row] = places.get(row, 0) | source
             ranks.setdefault(source, {})[row] = rank
-        firsts.append((source, own))
-    return places, ranks, firsts
+    return places, ranks
+
+
+def by_place(places: dict[int, int], ranks: dict[Source, dict[int, int]]) -> list[int]:
+    """The rows in the order that is used where there is no user vector."""
+    best = dict.fromkeys(places, math.inf)
+    for source, own in ranks.items():
+        for row, rank in own.items():
+            best[row] = min(best[row], (rank - 0.5) / len(own))
+        if source is Source.INTEREST_TAGS:
+            break
+    return sorted(places, key=best.__getitem__)
 
 
 def _dealt(lists: list[list[int]]) -> Iterator[int]:

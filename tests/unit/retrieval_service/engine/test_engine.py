@@ -15,7 +15,16 @@ from retrieval_service.engine.engine import RetrievalEngine
 from retrieval_service.engine.query import Candidates, RetrievalQuery
 from tests.bundles import TinyCatalogue, make_orders
 from tests.unit.retrieval_service.engine.conftest import SHARES
-from tests.unit.retrieval_service.engine.rule import ITEM_COUNT, ROW, Rule, array, history, queries, seated
+from tests.unit.retrieval_service.engine.rule import (
+    ITEM_COUNT,
+    ROW,
+    Rule,
+    array,
+    by_place,
+    history,
+    queries,
+    seated,
+)
 from twostage.bundle.errors import BundleCorrupt
 from twostage.bundle.filters import Condition, Filter
 from twostage.bundle.generation import Generation
@@ -36,7 +45,7 @@ def check(engine: RetrievalEngine, rule: Rule, query: RetrievalQuery) -> None:
     scored_by = next((vectors[s][0] for s in (Source.USER_VECTOR, Source.INTEREST_TAGS) if vectors.get(s)), None)
     lists = rule.lists(query, vectors)
     seats = rule.seats(query, set(lists), by_vector=scored_by is not None)
-    expected, ranks, firsts = seated(lists, seats, query.count)
+    expected, ranks = seated(lists, seats, query.count)
     candidates = engine.retrieve(query)
 
     rows = candidates.rows.tolist()
@@ -49,7 +58,7 @@ def check(engine: RetrievalEngine, rule: Rule, query: RetrievalQuery) -> None:
     assert dict(zip(rows, candidates.sources.tolist(), strict=True)) == expected
     if scored_by is None:
         assert not candidates.scores.any()
-        assert rows == spread_evenly([(source, own) for source, own in firsts if own])
+        assert rows == by_place(expected, ranks)
     else:
         np.testing.assert_allclose(candidates.scores, (items.vectors @ scored_by)[rows], atol=1e-5)
         assert (np.diff(candidates.scores) <= 0).all()
@@ -58,18 +67,6 @@ def check(engine: RetrievalEngine, rule: Rule, query: RetrievalQuery) -> None:
         for source, column in candidates.source_ranks.items()
     }
     assert {source: by_row for source, by_row in told.items() if by_row} == (ranks if query.return_source_ranks else {})
-
-
-def spread_evenly(firsts: list[tuple[Source, list[int]]]) -> list[int]:
-    tagged = any(source is Source.INTEREST_TAGS for source, _ in firsts)
-    leader = Source.INTEREST_TAGS if tagged else Source.POPULAR
-    places: list[tuple[float, int]] = []
-    filling = False
-    for position, (source, own) in enumerate(firsts):
-        for number, row in enumerate(own):
-            places.append((float(position) if filling else (number + 0.5) / len(own), row))
-        filling = filling or source is leader
-    return [row for _, row in sorted(places, key=lambda place: place[0])]
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
@@ -136,16 +133,21 @@ def test_tags_that_nobody_knows_are_a_cold_start(rich_engine: RetrievalEngine) -
     assert unknown.rows.tolist() == nothing_known.rows.tolist()
 
 
-def test_a_cold_start_mixes_popular_trending_new_and_representatives(
+def test_a_cold_start_mixes_trending_representatives_and_popular(
     rich_engine: RetrievalEngine, items: TinyCatalogue
 ) -> None:
     candidates = rich_engine.retrieve(RetrievalQuery(history(), 20))
     orders = make_orders(items)
     popular = sorted(range(ITEM_COUNT), key=lambda row: (-items.popularity[row], row))
-    mixed = {*orders.trending[:4].tolist(), *orders.arrivals[:2].tolist(), *orders.representatives[:4].tolist()}
-    assert mixed <= set(candidates.rows.tolist())
-    assert set(popular[: 20 - len(mixed)]) <= set(candidates.rows.tolist())
-    assert candidates.rows[0] == popular[0]
+    reserved = list(dict.fromkeys([*orders.trending[:10].tolist(), *orders.representatives[:1].tolist()]))
+    filled = [row for row in popular if row not in reserved][: 20 - len(reserved)]
+    assert set(candidates.rows.tolist()) == {*reserved, *filled}
+    assert set(candidates.rows[:2].tolist()) == {popular[0], int(orders.trending[0])}
+
+
+def test_without_times_a_cold_start_begins_with_the_most_popular(engine: RetrievalEngine, items: TinyCatalogue) -> None:
+    popular = sorted(range(ITEM_COUNT), key=lambda row: (-items.popularity[row], row))
+    assert engine.retrieve(RetrievalQuery(history(), 20)).rows.tolist() == popular[:20]
 
 
 def test_several_interests_each_get_their_share(rich_engine: RetrievalEngine, items: TinyCatalogue) -> None:

@@ -47,8 +47,8 @@ def test_shares_hold_for_tags_that_search_and_not_for_those_that_do_not() -> Non
 
 def test_where_nothing_is_known_popularity_leaves_room() -> None:
     seats = seating(known(), 100, {}, {S.NEIGHBOURS: 0.5})
-    assert seats == [(S.TRENDING, 20), (S.NEW, 10), (S.REPRESENTATIVES, 20), (S.POPULAR, 100)]
-    assert sum(COLD_START_SHARES.values()) == pytest.approx(0.5)
+    assert seats == [(S.TRENDING, 50), (S.REPRESENTATIVES, 5), (S.POPULAR, 100)]
+    assert sum(COLD_START_SHARES.values()) == pytest.approx(0.55)
 
 
 def test_what_is_included_is_seated_first_up_to_its_quota() -> None:

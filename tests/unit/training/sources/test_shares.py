@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from retrieval_service.engine.engine import RetrievalEngine
+from retrieval_service.engine.interests import interest_groups
 from retrieval_service.engine.query import RetrievalQuery
 from tests.bundles import make_store
 from tests.unit.training.tiny_dataset import tiny_dataset
@@ -85,14 +87,43 @@ def test_the_recall_stated_is_that_of_serving_with_the_shares(folder: Path) -> N
     assert choice.recall == pytest.approx(choice.user_vector_recall + gains)
 
 
-def test_each_step_takes_the_source_with_the_highest_recall(folder: Path) -> None:
+@pytest.mark.parametrize("price", [0.0, 0.002, 0.5])
+def test_each_step_takes_the_source_with_the_highest_recall_less_its_searches(folder: Path, price: float) -> None:
     askers = _askers(folder, wanting="trending", count=30) + _askers(folder, wanting="near", count=30)
-    choice = choose_shares(_open(folder, {}), askers, _COUNT, SharesConfig(steps=(0.2,), most=0.2))
+    config = SharesConfig(steps=(0.2,), most=0.2, search_price=price, least_errors=-100)
+    choice = choose_shares(_open(folder, {}), askers, _COUNT, config)
     sources = (Source.INTEREST_VECTORS, Source.NEIGHBOURS, Source.TRENDING, Source.NEW, Source.POPULAR)
     recalls = {source: _recall(_open(folder, {source: 0.2}), askers) for source in sources}
-    best = max(recalls, key=lambda source: recalls[source])
+    # Everybody has 12 different items, and neighbours are of the newest 8.
+    searches = {Source.INTEREST_VECTORS: _interest_count(folder, askers), Source.NEIGHBOURS: 8.0}
+    best = max(recalls, key=lambda source: recalls[source] - price * searches.get(source, 0.0))
     assert choice.steps[0].source is best
     assert choice.steps[0].recall == pytest.approx(recalls[best])
+    assert choice.steps[0].search_count == pytest.approx(searches.get(best, 0.0))
+
+
+def _interest_count(folder: Path, askers: list[Asker]) -> float:
+    vectors = _open(folder, {}).catalogue.vectors
+    return float(np.mean([len(interest_groups(vectors[asker.history_rows])) for asker in askers]))
+
+
+def test_a_gain_that_its_searches_eat_up_is_none(folder: Path) -> None:
+    """What people want next lies nearest to the oldest of their newest items, which the user vector hardly sees."""
+    engine = _open(folder, {})
+    askers = []
+    for asker in _askers(folder, wanting="near"):
+        asked = RetrievalQuery(
+            History.of_rows(asker.history_rows[-8:-7]), 10, asker.seen_rows, quotas={Source.NEIGHBOURS: 10}
+        )
+        near = engine.retrieve(asked)
+        askers.append(replace(asker, relevant_rows=near.rows[near.sources & Source.NEIGHBOURS > 0][:5]))
+    config = SharesConfig(steps=(0.5,), most=0.5)
+    free = choose_shares(engine, askers, _COUNT, replace(config, search_price=0.0))
+    dear = choose_shares(engine, askers, _COUNT, replace(config, search_price=0.1))
+    assert free.steps[0].source is Source.NEIGHBOURS
+    assert free.steps[0].search_count == 8
+    assert 0 < free.steps[0].gain < 0.8
+    assert Source.NEIGHBOURS not in dear.shares
 
 
 def test_nobody_gets_a_share_where_the_user_vector_finds_everything(folder: Path) -> None:

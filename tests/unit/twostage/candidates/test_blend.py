@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import zip_longest
 
 import numpy as np
@@ -41,41 +42,37 @@ def several_lists(draw: st.DrawFn) -> list[SourceList]:
     return lists
 
 
-def one_row_at_a_time(
-    lists: list[SourceList], count: int
-) -> tuple[dict[int, int], dict[Source, dict[int, int]], list[tuple[Source, list[int]]]]:
-    """Places with their bits, ranks by source, and the rows that each source seated first."""
+def one_row_at_a_time(lists: list[SourceList], count: int) -> tuple[dict[int, int], dict[Source, dict[int, int]]]:
+    """Places with their bits, in the order in which they are taken, and ranks by source."""
     by_source: dict[Source, list[SourceList]] = {}
     for entry in lists:
         by_source.setdefault(entry.source, []).append(entry)
     places: dict[int, int] = {}
     ranks: dict[Source, dict[int, int]] = {}
-    firsts = []
     for source, entries in by_source.items():
         if len(places) == count:
             break
         turns = zip_longest(*(entry.rows.tolist() for entry in entries))
         dealt = list(dict.fromkeys(row for turn in turns for row in turn if row is not None))
-        own = []
         for rank, row in enumerate(dealt[: entries[0].wanted_count], start=1):
-            if row not in places:
-                if len(places) == count:
-                    break
-                own.append(row)
+            if row not in places and len(places) == count:
+                break
             places[row] = places.get(row, 0) | source
             ranks.setdefault(source, {})[row] = rank
-        firsts.append((source, own))
-    return places, ranks, firsts
+    return places, ranks
 
 
-def spread_evenly(firsts: list[tuple[Source, list[int]]]) -> list[int]:
-    firsts = [(source, own) for source, own in firsts if own]
-    sources = [source for source, _ in firsts]
-    leader = Source.INTEREST_TAGS if Source.INTEREST_TAGS in sources else Source.POPULAR
-    led = firsts[: sources.index(leader) + 1] if leader in sources else firsts
-    spread = [((number + 0.5) / len(own), row) for _, own in led for number, row in enumerate(own)]
-    filling = [row for _, own in firsts[len(led) :] for row in own]
-    return [row for _, row in sorted(spread, key=lambda place: place[0])] + filling
+def by_place(places: dict[int, int], ranks: dict[Source, dict[int, int]]) -> list[int]:
+    """The best of a row's places in the sources' lists, as fractions; what follows interest tags counts for nobody."""
+    sources = list(ranks)
+    if Source.INTEREST_TAGS in sources:
+        sources = sources[: sources.index(Source.INTEREST_TAGS) + 1]
+    best = {
+        row: min((Fraction(2 * ranks[source][row] - 1, 2 * len(ranks[source])) for source in having), default=2)
+        for row in places
+        for having in [[source for source in sources if row in ranks[source]]]
+    }
+    return sorted(places, key=lambda row: best[row])
 
 
 @settings(max_examples=400)
@@ -84,7 +81,7 @@ def test_places_are_taken_as_if_one_row_came_after_another(
     lists: list[SourceList], count: int, with_ranks: bool
 ) -> None:
     result = blended(lists, count, with_ranks=with_ranks)
-    places, ranks, firsts = one_row_at_a_time(lists, count)
+    places, ranks = one_row_at_a_time(lists, count)
     rows = result.rows.tolist()
     assert dict(zip(rows, result.sources.tolist(), strict=True)) == places
     assert result.sources.dtype == np.uint16
@@ -98,7 +95,7 @@ def test_places_are_taken_as_if_one_row_came_after_another(
         )
         assert rows == (list(places) if alone else sorted(places, key=lambda row: (-score[row], row)))
     else:
-        assert rows == spread_evenly(firsts)
+        assert rows == by_place(places, ranks)
     told = {
         source: {row: rank for row, rank in zip(rows, column.tolist(), strict=True) if rank}
         for source, column in result.source_ranks.items()
@@ -109,20 +106,34 @@ def test_places_are_taken_as_if_one_row_came_after_another(
 
 
 def test_the_worked_example() -> None:
-    trending = listed(Source.TRENDING, [7, 8], 2)
-    popular = listed(Source.POPULAR, [1, 7, 2, 3, 4, 5], 6)
+    trending = listed(Source.TRENDING, [7, 1], 2)
+    popular = listed(Source.POPULAR, [1, 2, 3, 4, 5, 6], 6)
     result = blended([trending, popular], 6)
-    assert result.rows.tolist() == [1, 7, 2, 3, 8, 4]
+    assert result.rows.tolist() == [1, 7, 2, 3, 4, 5]
     both = Source.TRENDING | Source.POPULAR
-    assert result.sources.tolist() == [2, both, 2, 2, Source.TRENDING, 2]
+    assert result.sources.tolist() == [both, Source.TRENDING, 2, 2, 2, 2]
     assert result.shortfall is None
 
 
-def test_what_fills_up_stands_after_what_leads() -> None:
+def test_who_is_seated_by_one_source_keeps_the_rank_that_another_gives() -> None:
+    """The most popular are the last of the trending: they still stand at the top."""
+    trending = listed(Source.TRENDING, [*range(20, 30), 0, 1], 12)
+    popular = listed(Source.POPULAR, range(20), 20)
+    assert blended([trending, popular], 20).rows.tolist()[:4] == [20, 0, 21, 1]
+
+
+def test_what_fills_up_stands_after_interest_tags_and_lifts_nobody() -> None:
     tagged = listed(Source.INTEREST_TAGS, [9, 5], 5)
     new = listed(Source.NEW, [20], 1)
-    popular = listed(Source.POPULAR, [1, 9, 2, 3, 4], 5)
+    popular = listed(Source.POPULAR, [5, 1, 9, 2, 3, 4], 6)
     assert blended([new, tagged, popular], 5).rows.tolist() == [9, 20, 5, 1, 2]
+
+
+def test_interest_tags_that_bring_nothing_leave_popularity_its_places() -> None:
+    tagged = listed(Source.INTEREST_TAGS, [], 4)
+    new = listed(Source.NEW, [20], 1)
+    popular = listed(Source.POPULAR, [1, 9, 2], 4)
+    assert blended([new, tagged, popular], 4).rows.tolist() == [1, 20, 9, 2]
 
 
 def test_a_lone_list_is_the_answer_as_it_is() -> None:

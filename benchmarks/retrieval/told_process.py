@@ -1,4 +1,4 @@
-"""One library alone in a process, told line by line what to search: the side that tells."""
+"""Processes that are told line by line what to do: the side that tells."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ _ROOT = Path(__file__).resolve().parents[2]
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-class SearcherProcess:
-    """A started library; used in a ``with`` block.
+class ToldProcess:
+    """A module of ours that says when it is ready and then obeys orders; used in a ``with`` block.
+
+    What it says are lines of JSON; it ends when its input does.
 
     Args:
-        name: The library, as tables show it.
-        module: What runs: a module that ends in :func:`benchmarks.retrieval.searcher.serve`.
+        name: What it does, as tables and messages say it.
+        module: What runs.
         arguments: Its command line.
-        python: The interpreter that has the library; this one when None.
+        python: The interpreter; this one when None.
     """
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], python: Path | None = None) -> None:
         self.name = name
-        self.version = ""
-        self.build_seconds: float | None = None
-        self.points: list[dict[str, float]] = []
+        self.ready: dict[str, Any] = {}
+        """What the process said first."""
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             # The environment is not resolved: an interpreter in a virtual one is a link out of it.
@@ -45,13 +46,16 @@ class SearcherProcess:
         )
 
     def __enter__(self) -> Self:
-        """Waits until the index is there."""
+        """Waits until the process is ready.
+
+        Raises:
+            click.ClickException: It ended before it was.
+        """
         try:
-            ready = self._answer()
+            self.ready = self.answer()
         except BaseException:
             self._stop()
             raise
-        self.version, self.build_seconds, self.points = ready["version"], ready["build_seconds"], ready["points"]
         return self
 
     def __exit__(
@@ -60,21 +64,35 @@ class SearcherProcess:
         """Ends the process."""
         self._stop()
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
     def ask(self, **order: Any) -> dict[str, Any]:
-        """Gives an order of :mod:`benchmarks.retrieval.searcher` and waits for the answer.
+        """Gives an order and waits for the answer.
 
         Raises:
             click.ClickException: The process ended.
         """
+        self.tell(**order)
+        return self.answer()
+
+    def tell(self, **order: Any) -> None:
+        """Gives an order; :meth:`answer` waits for what comes of it."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # the answer that does not come says why
-        return self._answer()
 
-    def _answer(self) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
+        """Waits for the next answer.
+
+        Raises:
+            click.ClickException: The process ended.
+        """
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -93,3 +111,24 @@ class SearcherProcess:
             self._process.kill()
             self._process.wait()
         self._errors.close()
+
+
+class SearcherProcess(ToldProcess):
+    """A library's process, which ends in :func:`benchmarks.retrieval.searcher.serve`."""
+
+    @property
+    def version(self) -> str:
+        """The library's."""
+        return str(self.ready["version"])
+
+    @property
+    def build_seconds(self) -> float | None:
+        """How long the index took to build; None when it was there."""
+        seconds: float | None = self.ready["build_seconds"]
+        return seconds
+
+    @property
+    def points(self) -> list[dict[str, float]]:
+        """The parameters to search with."""
+        points: list[dict[str, float]] = self.ready["points"]
+        return points
