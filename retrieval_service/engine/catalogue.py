@@ -68,7 +68,7 @@ class Catalogue:
         items = folder / "items"
         return cls(
             vectors=vectors,
-            popular_rows=map_array(items / "popular_rows.npy", shape=(item_count,)),
+            popular_rows=_rows(folder, "items/popular_rows.npy", item_count),
             popularity=map_array(items / "popularity.npy", shape=(item_count,)),
             attributes=Attributes.open(items / "attributes", attributes, item_count),
             trending_rows=_rows(folder, orders.trending, item_count),
@@ -95,6 +95,8 @@ def _rows(folder: Path, file: str | None, item_count: int) -> NDArray[np.uint32]
         highest = int(rows.max())
         if highest >= item_count:
             raise BundleCorrupt(path, f"rows below {item_count}", f"{highest}")
-        if int(np.bincount(rows, minlength=item_count).max()) > 1:
+        seen = np.zeros(item_count, np.bool_)
+        seen[rows] = True
+        if int(np.count_nonzero(seen)) < len(rows):
             raise BundleCorrupt(path, "distinct rows", f"row {int(np.bincount(rows).argmax())} again")
     return rows

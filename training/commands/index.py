@@ -16,6 +16,7 @@ from retrieval_service.engine.index.families import index_specs
 from training.commands.options import seed_option
 from training.index_plot import plot_frontier, undominated
 from training.reindex import publish_index
+from twostage.bundle.errors import BundleError
 from twostage.bundle.generation import Generation
 from twostage.bundle.manifest import FrontierEntry, IndexEntry
 from twostage.bundle.store import Store
@@ -64,10 +65,13 @@ def tune(
     Measured on the user vectors that the generation was tuned with when it was trained.
     """
     store = Store(store_path)
-    opened = store.open(generation)
-    tower = opened.manifest.tower
-    vectors = opened.array(tower.item_vectors, shape=(opened.item_count, tower.dimension))
-    queries = _queries(opened)
+    try:
+        opened = store.open(generation, verify=("retrieval/", "golden/"))
+        tower = opened.manifest.tower
+        vectors = opened.array(tower.item_vectors, shape=(opened.item_count, tower.dimension))
+        queries = _queries(opened)
+    except BundleError as error:
+        raise click.ClickException(str(error)) from error
     aim = IndexAim(recall_target=recall_target, at=at, bytes_per_item=bytes_per_item, shard_count=shard_count)
     if families:
         # Somebody who names families wants them measured, however small the catalogue is.
@@ -95,7 +99,10 @@ def tune(
         plot_frontier(built.entry, plot_path)
         click.echo(f"drawn in {plot_path}")
     if publish:
-        published = publish_index(store, opened, built, queries)
+        try:
+            published = publish_index(store, opened, built, queries)
+        except BundleError as error:
+            raise click.ClickException(str(error)) from error
         click.echo(f"generation {published.generation} is current in {store_path}: {opened.number} with this index")
 
 

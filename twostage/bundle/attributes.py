@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twostage.bundle.coded_values import CodedValues
+from twostage.bundle.errors import BundleCorrupt
 from twostage.bundle.filter_cache import FilterCache
 from twostage.bundle.filters import Condition, Filter
 from twostage.bundle.number_column import NumberColumn
@@ -75,6 +76,8 @@ class Attributes:
         """
         columns: dict[str, ValuesColumn | NumberColumn] = {}
         for name, kind in kinds.items():
+            if _wrong_name(name):
+                raise BundleCorrupt(folder, f"attributes' names {_NAMES}", repr(name)[:80])
             if AttributeKind(kind) is AttributeKind.VALUES:
                 columns[name] = ValuesColumn.open(folder / name, item_count)
             else:
@@ -93,9 +96,14 @@ class Attributes:
 
         Returns:
             Name to kind, for the manifest.
+
+        Raises:
+            InvalidField: A name cannot be a folder's.
         """
         kinds: dict[str, str] = {}
         for name, column in columns.items():
+            if _wrong_name(name):
+                raise InvalidField("attribute", f"a name {_NAMES}", name[:80])
             if isinstance(column, np.ndarray):
                 NumberColumn.write(folder / name, column)
                 kinds[name] = AttributeKind.NUMBER.value
@@ -203,3 +211,15 @@ def _of_number(column: NumberColumn, condition: Condition, field: str) -> list[t
     if np.isnan(low) or np.isnan(high) or low > high:
         raise InvalidField(f"{field}.range", "min <= max", (low, high))
     return [(InRange(column, low, high), condition)] if condition.has_range else []
+
+
+_NAMES = "of 1 to 128 bytes that a folder can have: no slash, no control character, not . or .."
+
+
+def _wrong_name(name: str) -> bool:
+    """Whether a name would leave the attributes' folder or cannot be a folder's."""
+    return (
+        name in ("", ".", "..")
+        or len(name.encode(errors="replace")) > 128
+        or any(character in "/\\" or not character.isprintable() for character in name)
+    )

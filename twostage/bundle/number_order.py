@@ -83,6 +83,8 @@ class NumberOrder:
         cumulative = map_array(folder / "cumulative.npy", shape=(len(steps), word_count(item_count)))
         if len(steps) < 2 or steps[0] != 0 or steps[-1] != len(order):
             raise BundleCorrupt(folder / "steps.npy", f"steps from 0 to {len(order)}", f"{steps[:1]} to {steps[-1:]}")
+        if len(order) and (order.dtype != np.uint32 or order.max() >= item_count):
+            raise BundleCorrupt(folder / "order.npy", f"uint32 rows below {item_count}", f"{order.dtype} {order.max()}")
         return cls(order, ordered, steps, cumulative, item_count)
 
     def write(self, folder: Path) -> None:

@@ -93,8 +93,11 @@ class ValuePostings:
         offsets = map_array(folder / "posting_offsets.npy", shape=(value_count + 1,))
         frequent = map_array(folder / "frequent.npy", shape=(None,))
         bitmaps = map_array(folder / "bitmaps.npy", shape=(len(frequent), word_count(item_count)))
-        if offsets[-1] != code_count:
-            raise BundleCorrupt(folder / "posting_offsets.npy", f"{code_count} postings", f"{offsets[-1]}")
+        if offsets[0] != 0 or offsets[-1] != code_count or (np.diff(offsets) < 0).any():
+            raise BundleCorrupt(folder / "posting_offsets.npy", f"offsets rising to {code_count}", f"{offsets[-1]}")
+        # Looked at here because index libraries read wherever a row points.
+        if code_count and postings.max() >= item_count:
+            raise BundleCorrupt(folder / "postings.npy", f"rows below {item_count}", f"{postings.max()}")
         return cls(postings, offsets, frequent, bitmaps, item_count)
 
     def write(self, folder: Path) -> None:

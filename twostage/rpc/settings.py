@@ -182,7 +182,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _describe(settings_class: type[ServiceSettings], flags: Mapping[str, Any], detail: ErrorDetails) -> str:
     """One line about one wrong value: where it stands, what was expected, what came."""
     location = [str(part) for part in detail["loc"]]
-    field = location[0] if location else ""
+    if not location:
+        # A rule over several settings names them itself.
+        return str(detail["msg"]).removeprefix("Value error, ")
+    field = location[0]
     variable = f"{settings_class.model_config['env_prefix']}{'__'.join(location)}".upper()
     if field in flags:
         name = "--" + field.replace("_", "-")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twostage.bundle.manifest import IndexEntry
-from twostage.bundle.row_set import RowSet
+from twostage.bundle.row_set import RowSet, few_rows
 
 _SAMPLE_COUNT = 24_576
 _SAMPLED_ROWS = (2, 16)
@@ -150,7 +150,7 @@ class CoarseLists:
 
     def _allowed_by_list(self, selector: RowSet) -> NDArray[np.float64]:
         """float64[L], how many rows of each list a selector leaves, counted where they are few, else estimated."""
-        if selector.has_few_rows:
+        if _is_small(selector):
             return np.bincount(self._row_lists[selector.rows], minlength=self.list_count).astype(np.float64)
         octets, bits = self._sample
         passing = (selector.octets.take(octets) & bits) != 0
@@ -160,10 +160,19 @@ class CoarseLists:
 
     def _cheapest(self, near: NDArray[np.bool_], row_count: float, selector: RowSet) -> Way:
         allowed_count = len(selector)
-        extraction = 0.0 if selector.has_few_rows else _EXTRACTION_NS * selector.item_count
+        extraction = 0.0 if _is_small(selector) else _EXTRACTION_NS * selector.item_count
         costs = {
             Way.PROBE: float(self._sizes @ near) * self._costs["code"],
             Way.LIST: extraction + allowed_count * self._costs["listed"] + row_count * self._costs["exact"],
             Way.SCAN: extraction + allowed_count * self._costs["exact"],
         }
         return min(costs, key=lambda way: costs[way])
+
+
+def _is_small(selector: RowSet) -> bool:
+    """Whether a selector's rows are looked at one by one.
+
+    Told by their number, not by whether they are at hand: that hangs on what was asked of the set before, and shards
+    that reckoned differently would look at other lists.
+    """
+    return len(selector) <= few_rows(selector.item_count)

@@ -103,9 +103,7 @@ def build_parts(
         for start in range(rows.start, rows.stop, _CHUNK_ROWS):
             stop = min(start + _CHUNK_ROWS, rows.stop)
             chunk = np.ascontiguousarray(vectors[start:stop], np.float32)
-            if not np.isfinite(chunk).all():
-                row = start + int(np.flatnonzero(~np.isfinite(chunk).all(axis=1))[0])
-                raise ValueError(f"vectors: expected finite numbers, received NaN or infinity at row {row}")
+            _refuse_unless_finite(chunk, np.arange(start, stop))
             if inverted:
                 part.add_with_ids(chunk, np.arange(start, stop))
             else:
@@ -116,8 +114,18 @@ def build_parts(
 
 
 def _sample(vectors: NDArray[np.float32], count: int, seed: int) -> NDArray[np.float32]:
-    if count >= len(vectors):
-        return np.ascontiguousarray(vectors, np.float32)
-    # In ascending order, for a mapped file is read faster so.
-    rows = np.sort(np.random.default_rng(seed).choice(len(vectors), count, replace=False))
-    return np.ascontiguousarray(vectors[rows], np.float32)
+    rows = np.arange(len(vectors))
+    if count < len(vectors):
+        # In ascending order, for a mapped file is read faster so.
+        rows = np.sort(np.random.default_rng(seed).choice(len(vectors), count, replace=False))
+        vectors = vectors[rows]
+    sample = np.ascontiguousarray(vectors, np.float32)
+    _refuse_unless_finite(sample, rows)
+    return sample
+
+
+def _refuse_unless_finite(vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
+    """Names the first of the rows whose vector is not finite; FAISS would name a source file of its own."""
+    if not np.isfinite(vectors).all():
+        row = rows[np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]]
+        raise ValueError(f"vectors: expected finite numbers, received NaN or infinity at row {row}")

@@ -44,7 +44,12 @@ def inner_products(
         item_vectors: float32[N, D], C-contiguous.
         rows: integer[M], C-contiguous, from 0 to N - 1; int64 is not copied.
         vector: float32[D].
+
+    Raises:
+        IndexError: A row is past the end, which a damaged file may hold; FAISS would read there all the same.
     """
+    if len(rows) and rows.max() >= len(item_vectors):
+        raise IndexError(f"rows: expected below {len(item_vectors)}, received {rows.max()}")
     products = np.empty(len(rows), np.float32)
     vector = np.ascontiguousarray(vector, np.float32)
     dimension = item_vectors.shape[1]

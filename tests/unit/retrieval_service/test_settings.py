@@ -49,3 +49,16 @@ def test_a_pinned_generation_is_loaded_though_a_newer_one_is_current(tmp_path: P
     assert load(load_settings(RetrievalSettings, flags), logger).generation.number == 2
     pinned = load(load_settings(RetrievalSettings, {**flags, "generation": "1"}), logger)
     assert (pinned.generation.number, pinned.generation.item_count) == (1, 40)
+
+
+def test_a_shard_beside_milvus_is_refused_in_one_line() -> None:
+    flags = {"store": "here", "shard": "0", "milvus_uri": "http://host:19530"}
+    with pytest.raises(SettingsError, match=r"^milvus_uri: expected none beside a shard") as caught:
+        load_settings(RetrievalSettings, flags)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shard", ["-1", "x"])
+def test_a_wrong_shard_names_its_flag(shard: str) -> None:
+    with pytest.raises(SettingsError, match="--shard: expected"):
+        load_settings(RetrievalSettings, {"store": "here", "shard": shard})

@@ -91,7 +91,7 @@ def test_tune_prints_the_frontier_draws_it_and_publishes(tmp_path: Path) -> None
     assert picture.read_bytes().startswith(b"\x89PNG")
     entry = store.open().manifest.tower.index
     assert {point.family for point in entry.frontier} == {"ivf", "ivf_pq"}
-    assert [point for point in entry.frontier if point.chosen][0].recall == pytest.approx(entry.recall, abs=1e-4)
+    assert next(point for point in entry.frontier if point.chosen).recall == pytest.approx(entry.recall, abs=1e-4)
 
 
 def test_tune_says_in_one_line_what_cannot_be_built(tmp_path: Path) -> None:
@@ -124,3 +124,12 @@ def test_the_line_goes_through_points_that_none_beats() -> None:
 def test_nothing_measured_is_nothing_to_draw(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frontier: expected points"):
         plot_frontier(IndexEntry(family="exact", factory="Flat", file="x"), tmp_path / "p.png")
+
+
+@pytest.mark.parametrize("wrong", ["no store", "no generation"])
+def test_tune_says_in_one_line_that_there_is_nothing_to_tune(tmp_path: Path, wrong: str) -> None:
+    path = tmp_path / "nowhere" if wrong == "no store" else make_store(tmp_path / "store").path
+    result = CliRunner().invoke(index_command, ["tune", "--store", str(path), "--generation", "99"])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert len(result.output.splitlines()) == 1
