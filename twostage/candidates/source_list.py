@@ -43,13 +43,20 @@ class SourceList:
 
 def best_first(rows: NDArray[np.uint32], keys: NDArray[np.float32], count: int | None = None) -> NDArray[np.intp]:
     """intp[min(M, count)], positions of the highest keys, ties by row; all of them when ``count`` is None."""
-    if count is not None and count < len(rows):
+    near: NDArray[np.intp] | None = None
+    if count is not None and 2 * count < len(rows):
         # Only what ties with the last place or beats it needs sorting.
         least = np.partition(keys, len(keys) - count)[len(keys) - count]
         near = np.flatnonzero(keys >= least)
-        return near[np.lexsort((rows[near], -keys[near]))[:count]]
-    order: NDArray[np.intp] = np.lexsort((rows, -keys))
-    return order
+        rows, keys = rows[near], keys[near]
+    last = len(rows) if count is None else count
+    order = np.argsort(keys)[::-1]
+    ordered = keys[order[: last + 1]]
+    # Sorting by key alone takes a third of the time, and keys seldom tie.
+    if (ordered[1:] == ordered[:-1]).any():
+        order = np.lexsort((rows, -keys))
+    order = order[:last]
+    return order if near is None else near[order]
 
 
 def merge_shards(parts: Sequence[SourceList]) -> SourceList:

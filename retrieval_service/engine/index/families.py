@@ -50,7 +50,7 @@ def index_specs(dimension: int) -> dict[str, IndexSpec]:
         "ivf_bf16": IndexSpec("ivf", "SQbf16", 2 * dimension + ID_BYTES, is_mapped=True, pool_factors=(1.0, 1.1)),
         "ivf_sq8": IndexSpec("ivf", "SQ8", dimension + ID_BYTES, is_mapped=True, pool_factors=(1.0, 1.2)),
         "ivf_pq1": IndexSpec(
-            "ivf_pq", f"PQ{dimension}x4fsr", halves / 2 + ID_BYTES, is_mapped=False, pool_factors=(1.2, 1.4, 1.7, 2.0)
+            "ivf_pq", f"PQ{dimension}x4fsr", halves / 2 + ID_BYTES, is_mapped=False, pool_factors=(1.1, 1.2, 1.4, 1.7)
         ),
         "ivf_pq2": IndexSpec(
             "ivf_pq",
