@@ -210,7 +210,12 @@ def test_ctrl_c_stops_every_process(up: Up) -> None:
 
 def test_an_interrupted_training_publishes_nothing(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "twostage.cli", "train", "--data", str(data), "--store", str(tmp_path)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+
+    def heed_interrupts() -> None:
+        # A shell that started the tests in the background has them ignore Ctrl-C, and children inherit that.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts) as process:  # noqa: PLW1509
         assert process.stderr is not None
         for line in process.stderr:
             if "towers" in line:
