@@ -24,7 +24,7 @@ def plot_frontiers(
     # matplotlib takes most of a second to import and only pictures need it.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
-    from matplotlib.ticker import LogLocator, ScalarFormatter  # noqa: PLC0415
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter  # noqa: PLC0415
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -47,6 +47,7 @@ def plot_frontiers(
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
     axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("median of single searches on one thread, ms")
     axis.set_ylabel(f"recall@{at}")
     # What finds next to nothing is no choice; the picture is about the upper end.
