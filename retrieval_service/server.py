@@ -45,7 +45,7 @@ def load(settings: RetrievalSettings, logger: FilteringBoundLogger) -> Held:
     # Opened now, so that a damaged table is found here and not by the first request.
     item_count = len(generation.ids)
     engine.warm()
-    golden_count = check_golden(engine, generation)
+    golden_count = check_golden(engine, generation, other_index=milvus is not None)
     index = generation.manifest.tower.index
     logger.info(
         "generation loaded",

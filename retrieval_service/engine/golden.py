@@ -30,6 +30,9 @@ GOLDEN_FILE = "golden/retrieval.json"
 
 _LEADING = "user_vector"
 
+_COMMON_SHARE = 0.8
+"""Two indexes that each find nine tenths of what is nearest have at least so much in common."""
+
 EPSILON = 1e-4
 """Candidates whose scores differ by no more than this may change places: processors round differently."""
 
@@ -110,8 +113,14 @@ def renew_golden(engine: RetrievalEngine, generation: Generation, folder: Path) 
         write_golden(folder, [_answered(engine, question) for question in questions])
 
 
-def check_golden(engine: RetrievalEngine, generation: Generation) -> int | None:
+def check_golden(engine: RetrievalEngine, generation: Generation, *, other_index: bool = False) -> int | None:
     """Asks an engine what the generation was asked when it was published.
+
+    Args:
+        engine: The engine.
+        generation: What it serves.
+        other_index: True for an engine that searches another index than the bundle's: it may miss other rows, so
+            candidates found by both must have the same scores, and most must be found by both.
 
     Returns:
         How many answers were compared, or None when the manifest lists no such file.
@@ -127,7 +136,7 @@ def check_golden(engine: RetrievalEngine, generation: Generation) -> int | None:
         if any(not 0 <= row < engine.item_count for row in expected.history_rows + expected.exclude_rows):
             raise BundleCorrupt(path, f"rows below {engine.item_count} in answer {number}", "one beyond")
         try:
-            difference = _difference_to(engine, expected)
+            difference = _difference_to(engine, expected, other_index=other_index)
         except (InvalidField, KeyError, AttributeError, TypeError, ValueError) as error:
             raise BundleCorrupt(path, f"a question that can be asked in answer {number}", str(error)) from error
         if difference is not None:
@@ -185,8 +194,10 @@ def _answered(engine: RetrievalEngine, question: GoldenAnswer) -> GoldenAnswer:
     return replace(question, rows=candidates.rows.tolist(), scores=candidates.scores.tolist())
 
 
-def _difference_to(engine: RetrievalEngine, expected: GoldenAnswer) -> tuple[str, str] | None:
+def _difference_to(engine: RetrievalEngine, expected: GoldenAnswer, *, other_index: bool) -> tuple[str, str] | None:
     """As :func:`_difference`, between what is expected and what the engine answers."""
+    if other_index:
+        return _great_difference(expected, _answered(engine, expected))
     if engine.shard.count == 1:
         return _difference(expected, _answered(engine, expected))
     gathered = engine.gather(_query_of(expected))
@@ -202,6 +213,20 @@ def _difference_to(engine: RetrievalEngine, expected: GoldenAnswer) -> tuple[str
         for row, score in zip(entry.rows.tolist(), entry.scores.tolist(), strict=True):
             if abs(scores.get(row, score) - score) > EPSILON:
                 return f"row {row} of score {scores[row]:.5f}", f"{score:.5f}"
+    return None
+
+
+def _great_difference(expected: GoldenAnswer, received: GoldenAnswer) -> tuple[str, str] | None:
+    """What sets two indexes' answers further apart than what each may miss, or None."""
+    if len(expected.rows) != len(received.rows) or not any(expected.scores):
+        return _difference(expected, received)
+    scores = dict(zip(expected.rows, expected.scores, strict=True))
+    common = [(row, score) for row, score in zip(received.rows, received.scores, strict=True) if row in scores]
+    for row, score in common:
+        if abs(scores[row] - score) > EPSILON:
+            return f"row {row} of score {scores[row]:.5f}", f"{score:.5f}"
+    if len(common) < _COMMON_SHARE * len(expected.rows):
+        return f"{_COMMON_SHARE:.0%} of {len(expected.rows)} candidates", f"{len(common)}"
     return None
 
 

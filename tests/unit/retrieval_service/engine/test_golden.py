@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from retrieval_service.engine.engine import RetrievalEngine
 from retrieval_service.engine.golden import EPSILON, GOLDEN_FILE, check_golden, golden_answers
@@ -14,6 +16,7 @@ from tests.bundles import TinyCatalogue
 from tests.unit.retrieval_service.engine.memory_index import Sharded
 from twostage.bundle.errors import BundleCorrupt
 from twostage.bundle.generation import Generation
+from twostage.bundle.row_set import RowSet
 
 Change = Callable[[list[dict[str, Any]]], object]
 
@@ -176,3 +179,35 @@ def test_a_listed_file_that_is_gone_is_refused(
     (generation.path / GOLDEN_FILE).unlink()
     with pytest.raises(BundleCorrupt, match="no file"):
         check_golden(engine, generation)
+
+
+class Forgetful:
+    """An exact index that never finds one row in so many."""
+
+    def __init__(self, vectors: NDArray[np.float32], every: int) -> None:
+        self._vectors = vectors
+        self._every = every
+
+    def search(
+        self, vector: NDArray[np.float32], count: int, selector: RowSet | None
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        allowed = np.ones(len(self._vectors), np.bool_) if selector is None else selector.mask
+        keys = np.where(allowed, self._vectors @ vector, -np.inf).astype(np.float32)
+        keys[:: self._every] = np.where(allowed[:: self._every], -2.0, -np.inf)
+        rows = np.argsort(-keys, kind="stable")[: min(count, int(allowed.sum()))].astype(np.uint32)
+        return rows, keys[rows]
+
+
+def test_another_index_may_miss_a_few_rows_and_the_bundles_own_none(generation: Generation) -> None:
+    vectors = generation.array(generation.manifest.tower.item_vectors)
+    other = RetrievalEngine.open(generation, index=Forgetful(vectors, every=12))
+    assert check_golden(other, generation, other_index=True) == 6
+    with pytest.raises(BundleCorrupt, match="answer"):
+        check_golden(other, generation)
+
+
+def test_another_index_that_misses_many_rows_is_refused(generation: Generation) -> None:
+    vectors = generation.array(generation.manifest.tower.item_vectors)
+    other = RetrievalEngine.open(generation, index=Forgetful(vectors, every=2))
+    with pytest.raises(BundleCorrupt, match=r"expected answer \d with 80% of"):
+        check_golden(other, generation, other_index=True)
