@@ -57,7 +57,7 @@ def load(settings: RetrievalSettings, logger: FilteringBoundLogger) -> Held:
         verify_ms=round((verified - started) * 1e3, 1) if settings.verify_checksums else None,
         load_ms=round((time.perf_counter() - verified) * 1e3, 1),
     )
-    return Held(generation, engine)
+    return Held(generation, engine) if milvus is None else Held(generation, engine, milvus.close)
 
 
 def _milvus(settings: RetrievalSettings, generation: Generation) -> MilvusIndex | None:
@@ -92,6 +92,7 @@ def build(settings: RetrievalSettings, logger: FilteringBoundLogger) -> tuple[Se
 
     def prepare() -> None:
         held = load(settings, logger)
+        server.on_close(held.close)
         servicer.hold(held)
         server.metrics.set_generation(held.generation.number)
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -24,12 +25,17 @@ from twostage.v1 import retrieval_pb2, retrieval_pb2_grpc
 _LIBRARIES = ("ai-edge-litert", "faiss-cpu", "grpcio", "numpy")
 
 
+def _nothing() -> None:
+    """Mapped files are let go of with the last reference."""
+
+
 @dataclass(frozen=True)
 class Held:
-    """A generation that can be asked."""
+    """A generation that can be asked; ``close`` lets go of what its index holds beside files."""
 
     generation: Generation
     engine: RetrievalEngine
+    close: Callable[[], None] = _nothing
 
 
 class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
