@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
-from twostage.bundle.manifest import FrontierEntry, IndexEntry
+from twostage.bundle.manifest import IndexEntry
 
 
 def plot_frontier(entry: IndexEntry, path: Path) -> None:
@@ -50,9 +52,24 @@ def plot_frontier(entry: IndexEntry, path: Path) -> None:
     figure.savefig(path, dpi=120, format="png")
 
 
-def undominated(points: list[FrontierEntry]) -> list[FrontierEntry]:
+class Measured(Protocol):
+    """Something whose recall and time were measured."""
+
+    @property
+    def recall(self) -> float:
+        """The share of the nearest that it finds."""
+
+    @property
+    def median_ms(self) -> float:
+        """How long it takes."""
+
+
+M = TypeVar("M", bound=Measured)
+
+
+def undominated(points: Sequence[M]) -> list[M]:
     """Those that no other point beats in both recall and time, from fast to slow."""
-    best: list[FrontierEntry] = []
+    best: list[M] = []
     for point in sorted(points, key=lambda one: (one.median_ms, -one.recall)):
         if not best or point.recall > best[-1].recall:
             best.append(point)

@@ -69,15 +69,6 @@ class Point:
         }
 
 
-def pareto(points: Sequence[Point]) -> list[Point]:
-    """Points that no other one beats in both recall and time, the fastest first."""
-    front: list[Point] = []
-    for point in sorted(points, key=lambda one: (one.median_ms, -one.recall)):
-        if not front or point.recall > front[-1].recall:
-            front.append(point)
-    return front
-
-
 def fastest(points: Sequence[Point], target: float) -> Point | None:
     """The fastest that reaches the recall, None when none does."""
     reaching = [point for point in points if point.recall >= target]

@@ -21,13 +21,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.retrieval.contest import Point, fastest, pareto, ratio
+from benchmarks.retrieval.contest import Point, fastest, ratio
 from benchmarks.retrieval.peers import PEERS
 from benchmarks.retrieval.plot import plot_frontiers
 from benchmarks.retrieval.saved_index import ensure_built
 from benchmarks.retrieval.told_process import SearcherProcess
 from benchmarks.retrieval.vector_folder import VectorFolder
 from retrieval_service.engine.index.families import USUAL
+from training.index_plot import undominated
 
 OURS = "Twostage"
 _CONTEST_SEARCHES = 100
@@ -126,8 +127,8 @@ def _frontier_table(points: dict[str, list[Point]], target: float, at: int) -> T
         "library", "parameters", f"recall@{at}", "median, ms", title="points that no other of a library beats"
     )
     for own in points.values():
-        shown = [point for point in pareto(own) if point.recall >= target - _SHOWN_BELOW]
-        for point in shown or pareto(own)[-1:]:
+        shown = [point for point in undominated(own) if point.recall >= target - _SHOWN_BELOW]
+        for point in shown or undominated(own)[-1:]:
             table.add_row(point.library, point.parameters, f"{point.recall:.4f}", f"{point.median_ms:.3f}")
     return table
 

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module, metadata
 from itertools import product
@@ -30,7 +31,7 @@ _LINKS = 32
 _BUILD_EFFORT = 200
 
 
-class _Peer:
+class _Peer(ABC):
     """What the libraries have in common: an index that is built once for the same vectors and parameters.
 
     Args:
@@ -60,11 +61,13 @@ class _Peer:
             aside.rename(self.folder)
         self._load(vectors.shape)
 
+    @abstractmethod
     def _build(self, vectors: NDArray[np.float32], folder: Path) -> None:
-        raise NotImplementedError
+        """Builds the index and writes it to a folder."""
 
+    @abstractmethod
     def _load(self, shape: tuple[int, ...]) -> None:
-        raise NotImplementedError
+        """Loads the index that was written."""
 
 
 class ScaNN(_Peer):

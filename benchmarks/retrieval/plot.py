@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.retrieval.contest import Point, pareto
+from benchmarks.retrieval.contest import Point
+from training.index_plot import undominated
 
 
 def plot_frontiers(
@@ -32,7 +33,7 @@ def plot_frontiers(
     for number, (library, own) in enumerate(points.items()):
         colour = f"C{number}"
         axis.scatter([point.median_ms for point in own], [point.recall for point in own], s=9, color=colour, alpha=0.3)
-        front = pareto(own)
+        front = undominated(own)
         axis.plot(
             [point.median_ms for point in front],
             [point.recall for point in front],

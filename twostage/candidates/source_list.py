@@ -59,6 +59,28 @@ def best_first(rows: NDArray[np.uint32], keys: NDArray[np.float32], count: int |
     return order if near is None else near[order]
 
 
+def best_of_pool(
+    rows: NDArray[np.uint32],
+    keys: NDArray[np.float32],
+    code_keys: NDArray[np.float32] | None,
+    pool_count: int,
+    count: int,
+) -> NDArray[np.intp]:
+    """intp[min(M, count)], positions of the highest keys among the ``pool_count`` highest code keys, ties by row.
+
+    Args:
+        rows: uint32[M].
+        keys: float32[M].
+        code_keys: float32[M]; None lets all through.
+        pool_count: How many the codes' order lets through to the keys' order.
+        count: How many are wanted.
+    """
+    if code_keys is None or len(rows) <= pool_count:
+        return best_first(rows, keys, count)
+    pool = best_first(rows, code_keys, pool_count)
+    return pool[best_first(rows[pool], keys[pool], count)]
+
+
 def merge_shards(parts: Sequence[SourceList]) -> SourceList:
     """One list out of those that shards brought for the same source and group, as one index over all rows brings it.
 
@@ -74,8 +96,5 @@ def merge_shards(parts: Sequence[SourceList]) -> SourceList:
     scores = np.concatenate([part.scores for part in filled])
     keys = np.concatenate([part.keys for part in filled if part.keys is not None])
     codes = [part.code_keys for part in filled if part.code_keys is not None]
-    if codes:
-        pool = best_first(rows, np.concatenate(codes), filled[0].pool_count)
-        rows, scores, keys = rows[pool], scores[pool], keys[pool]
-    order = best_first(rows, keys, first.wanted_count)
+    order = best_of_pool(rows, keys, np.concatenate(codes) if codes else None, filled[0].pool_count, first.wanted_count)
     return SourceList(first.source, rows[order], scores[order], first.wanted_count, keys[order], group=first.group)

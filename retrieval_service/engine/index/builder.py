@@ -104,7 +104,7 @@ def build_index(
     progress("exact neighbours of the user vectors", 0.0)
     nearest = nearest_rows(vectors, queries, at)
     centres = None
-    if any(spec.family in ("ivf", "ivf_pq", "rabitq") for spec in specs):
+    if any(spec.has_lists for spec in specs):
         centres = train_lists(vectors, list_count(len(vectors)), seed, progress)
     built: dict[str, Sequence[Any]] = {}
     for spec in specs:
@@ -113,7 +113,7 @@ def build_index(
         )
     row_lists = None
     if centres is not None:
-        first = next(built[spec.factory] for spec in specs if spec.family in ("ivf", "ivf_pq", "rabitq"))
+        first = next(built[spec.factory] for spec in specs if spec.has_lists)
         row_lists = read_row_lists(first, len(vectors))
     points = measure_frontier(specs, built, vectors, row_lists, queries, nearest, progress, aim.recall_target)
     chosen = choose(points, aim.recall_target)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +83,8 @@ class CoarseLists:
         self._coverage = entry.coverage or _DEFAULT_COVERAGE
         self._spread = entry.spread or _DEFAULT_SPREAD
         self._sizes = np.bincount(row_lists, minlength=len(centroids))
-        self._weights = self._sizes / int(np.clip(_SAMPLE_COUNT // len(centroids), *_SAMPLED_ROWS))
+        self._sampled_count = int(np.clip(_SAMPLE_COUNT // len(centroids), *_SAMPLED_ROWS))
+        self._weights = self._sizes / self._sampled_count
 
     @property
     def list_count(self) -> int:
@@ -95,7 +97,7 @@ class CoarseLists:
 
         intp[S, L] and uint8[S, L]: where their bits lie in a bitmap, the byte and the bit in it.
         """
-        count = int(np.clip(_SAMPLE_COUNT // self.list_count, *_SAMPLED_ROWS))
+        count = self._sampled_count
         by_list = np.argsort(self._row_lists, kind="stable")
         starts = np.cumsum(self._sizes) - self._sizes
         places = (2 * np.arange(count)[:, np.newaxis] + 1) * self._sizes // (2 * count)
@@ -176,3 +178,9 @@ def _is_small(selector: RowSet) -> bool:
     that reckoned differently would look at other lists.
     """
     return len(selector) <= few_rows(selector.item_count)
+
+
+def centroids_of(index: Any) -> NDArray[np.float32]:
+    """float32[L, D], the centres of an inverted file's lists."""
+    centroids: NDArray[np.float32] = index.quantizer.reconstruct_n(0, index.nlist)
+    return centroids

@@ -80,7 +80,7 @@ def build_parts(
         progress: Told of every chunk that is added.
     """
     dimension = vectors.shape[1]
-    inverted = spec.family in ("ivf", "ivf_pq", "rabitq")
+    inverted = spec.has_lists
     factory = spec.factory
     if inverted:
         assert centres is not None

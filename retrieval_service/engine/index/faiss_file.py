@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_service.engine.index.coarse_lists import CoarseLists
+from retrieval_service.engine.index.coarse_lists import CoarseLists, centroids_of
 from retrieval_service.engine.index.exact_scan import inner_products
 from retrieval_service.engine.index.faiss_part import FaissPart
 from retrieval_service.engine.index.selector_support import SelectorSupport
@@ -38,7 +38,9 @@ tell one row from the next."""
 _COMPARED_LISTS = 16
 
 
-def open_part(folder: Path, entry: IndexEntry, item_vectors: NDArray[np.float32], shard: int) -> FaissPart:
+def open_part(
+    folder: Path, entry: IndexEntry, item_vectors: NDArray[np.float32], shard: int, lists: CoarseLists | None = None
+) -> FaissPart:
     """Maps one shard's file and holds it against the manifest.
 
     Args:
@@ -46,6 +48,7 @@ def open_part(folder: Path, entry: IndexEntry, item_vectors: NDArray[np.float32]
         entry: What the manifest says of the index.
         item_vectors: float32[N, D], what it must index.
         shard: Which of the entry's shards, from 0.
+        lists: What another shard of the same index has reckoned already; made here when None.
 
     Raises:
         BundleCorrupt: A file is absent or no index, of another family, dimension, metric or size, belongs to other
@@ -58,11 +61,11 @@ def open_part(folder: Path, entry: IndexEntry, item_vectors: NDArray[np.float32]
     rows = shard_rows(shard, len(files), len(item_vectors))
     index = _read(path)
     _check(path, index, entry, item_vectors, rows)
-    lists = None
     if isinstance(index, faiss.IndexIVF):
-        lists = CoarseLists(_centroids(index), _row_lists(folder, path, index, entry, rows, len(item_vectors)), entry)
-    if lists is not None:
-        lists.prepare()
+        row_lists = _row_lists(folder, path, index, entry, rows, len(item_vectors))
+        if lists is None:
+            lists = CoarseLists(centroids_of(index), row_lists, entry)
+            lists.prepare()
     part = FaissPart(index, entry, item_vectors, rows, lists)
     if part.selector_support is not SelectorSupport.HONOURED:
         raise BundleCorrupt(
@@ -92,11 +95,6 @@ def _check(path: Path, index: Any, entry: IndexEntry, item_vectors: NDArray[np.f
         raise BundleCorrupt(path, "the inner product as metric", f"metric {index.metric_type}")
     if index.ntotal != len(rows):
         raise BundleCorrupt(path, f"{len(rows)} vectors", f"{index.ntotal}")
-
-
-def _centroids(index: Any) -> NDArray[np.float32]:
-    centroids: NDArray[np.float32] = index.quantizer.reconstruct_n(0, index.nlist)
-    return centroids
 
 
 def _row_lists(

@@ -14,7 +14,7 @@ from retrieval_service.engine.index.faiss_part import FaissPart
 from retrieval_service.engine.index.vector_index import Pool
 from twostage.bundle.manifest import IndexEntry
 from twostage.bundle.row_set import RowSet
-from twostage.candidates.source_list import best_first
+from twostage.candidates.source_list import best_of_pool
 
 
 class FaissIndex:
@@ -45,8 +45,12 @@ class FaissIndex:
         Raises:
             BundleCorrupt: As :func:`open_part`.
         """
-        shards = range(len(entry.shard_files))
-        return cls([open_part(folder, entry, item_vectors, shard) for shard in shards], len(item_vectors))
+        first = open_part(folder, entry, item_vectors, 0)
+        # What is reckoned from all lists is the same in every shard, so it is held once.
+        others = [
+            open_part(folder, entry, item_vectors, shard, first.lists) for shard in range(1, len(entry.shard_files))
+        ]
+        return cls([first, *others], len(item_vectors))
 
     def search(
         self, vector: NDArray[np.float32], count: int, selector: RowSet | None
@@ -58,12 +62,8 @@ class FaissIndex:
         pool = _together([part.pool(vector, count, selector) for part in self._parts])
         if len(pool.rows) < count:
             pool = _together([part.pool(vector, count, selector, exhaustive=True) for part in self._parts])
-        rows, keys = pool.rows, pool.keys
-        if pool.code_keys is not None and len(rows) > pool.pool_count:
-            near = best_first(rows, pool.code_keys, pool.pool_count)
-            rows, keys = rows[near], keys[near]
-        order = best_first(rows, keys, count)
-        return rows[order], keys[order]
+        order = best_of_pool(pool.rows, pool.keys, pool.code_keys, pool.pool_count, count)
+        return pool.rows[order], pool.keys[order]
 
 
 def _together(pools: Sequence[Pool]) -> Pool:

@@ -63,7 +63,7 @@ class FaissPart:
         self._entry = entry
         self._item_vectors = item_vectors
         self._rows = rows
-        self._lists = lists
+        self.lists = lists
         self._measured_at = entry.recall_at or 1
         self._is_inverted = isinstance(index, faiss.IndexIVF)
         # Searches only read them, so that threads share them.
@@ -91,18 +91,18 @@ class FaissPart:
         if selector is None or excluded_count <= count:
             # At the worst all that may not be found is what would have been found.
             return self._search(vector, count, selector, **self._asked(count + excluded_count, 1.0))
-        if self._lists is None:
+        if self.lists is None:
             selectivity = len(selector) / len(self._item_vectors)
             least = _GRAPH_SELECTIVITY if self._entry.family == "hnsw" else _HALF
             if selectivity < least:
                 return self._scan(vector, self._own(selector), count)
             return self._search(vector, count, selector, **self._asked(count, selectivity))
-        reach = self._lists.reach(vector, count, selector)
+        reach = self.lists.reach(vector, count, selector)
         if reach.way is Way.PROBE:
             least_probes = self._asked(count, 1.0)["nprobe"]
             return self._search(vector, count, selector, nprobe=max(least_probes, reach.list_count))
         rows = self._own(selector)
-        return self._scan(vector, rows if reach.way is Way.SCAN else self._lists.listed(reach, rows), count)
+        return self._scan(vector, rows if reach.way is Way.SCAN else self.lists.listed(reach, rows), count)
 
     def _asked(self, count: int, selectivity: float) -> dict[str, int]:
         """How deep to search for ``count`` rows: as measured, in proportion deeper for more."""

@@ -19,16 +19,18 @@ class IndexSpec:
         family: What kind it is.
         factory: FAISS's description of it, without the inverted lists' part.
         code_bytes: What it holds for each row, ids and links included.
-        is_mapped: True where FAISS maps the codes from the file, so that processes share them and they need not be
-            resident; fast-scan codes and graphs are copied.
         pool_factors: How many times the rows asked for may pass from the codes' order to the exact one, what is tried.
     """
 
     family: IndexFamily
     factory: str
     code_bytes: float
-    is_mapped: bool
     pool_factors: tuple[float, ...] = (1.0,)
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether it is made of inverted lists."""
+        return self.family in ("ivf", "ivf_pq", "rabitq")
 
 
 def index_specs(dimension: int) -> dict[str, IndexSpec]:
@@ -45,28 +47,21 @@ def index_specs(dimension: int) -> dict[str, IndexSpec]:
     """
     halves = dimension + dimension % 2
     return {
-        "exact": IndexSpec("exact", "Flat", 4 * dimension, is_mapped=True),
-        "ivf_fp16": IndexSpec("ivf", "SQfp16", 2 * dimension + ID_BYTES, is_mapped=True, pool_factors=(1.0, 1.1)),
-        "ivf_bf16": IndexSpec("ivf", "SQbf16", 2 * dimension + ID_BYTES, is_mapped=True, pool_factors=(1.0, 1.1)),
-        "ivf_sq8": IndexSpec("ivf", "SQ8", dimension + ID_BYTES, is_mapped=True, pool_factors=(1.0, 1.2)),
-        "ivf_pq1": IndexSpec(
-            "ivf_pq", f"PQ{dimension}x4fsr", halves / 2 + ID_BYTES, is_mapped=False, pool_factors=(1.1, 1.2, 1.4, 1.7)
-        ),
+        "exact": IndexSpec("exact", "Flat", 4 * dimension),
+        "ivf_fp16": IndexSpec("ivf", "SQfp16", 2 * dimension + ID_BYTES, pool_factors=(1.0, 1.1)),
+        "ivf_bf16": IndexSpec("ivf", "SQbf16", 2 * dimension + ID_BYTES, pool_factors=(1.0, 1.1)),
+        "ivf_sq8": IndexSpec("ivf", "SQ8", dimension + ID_BYTES, pool_factors=(1.0, 1.2)),
+        "ivf_pq1": IndexSpec("ivf_pq", f"PQ{dimension}x4fsr", halves / 2 + ID_BYTES, pool_factors=(1.1, 1.2, 1.4, 1.7)),
         "ivf_pq2": IndexSpec(
             "ivf_pq",
             f"PQ{dimension // 2}x4fsr",
             -(-(dimension // 2) // 2) + ID_BYTES,
-            is_mapped=False,
             pool_factors=(1.5, 2.0, 2.5, 3.0, 4.0),
         ),
         # Links of 32 neighbours each way on the lowest level, and what the levels above add.
-        "hnsw": IndexSpec("hnsw", "HNSW32,SQfp16", 2 * dimension + 4 * 64 + 24, is_mapped=False),
-        "rabitq": IndexSpec(
-            "rabitq", "RaBitQfs", dimension / 8 + 8 + ID_BYTES, is_mapped=False, pool_factors=(2.0, 3.0, 4.0, 6.0, 8.0)
-        ),
-        "rabitq4": IndexSpec(
-            "rabitq", "RaBitQfs4", dimension / 2 + 20 + ID_BYTES, is_mapped=False, pool_factors=(1.2, 1.5, 2.0)
-        ),
+        "hnsw": IndexSpec("hnsw", "HNSW32,SQfp16", 2 * dimension + 4 * 64 + 24),
+        "rabitq": IndexSpec("rabitq", "RaBitQfs", dimension / 8 + 8 + ID_BYTES, pool_factors=(2.0, 3.0, 4.0, 6.0, 8.0)),
+        "rabitq4": IndexSpec("rabitq", "RaBitQfs4", dimension / 2 + 20 + ID_BYTES, pool_factors=(1.2, 1.5, 2.0)),
     }
 
 

@@ -87,7 +87,7 @@ def measure_frontier(
     tried: list[tuple[IndexSpec, IndexEntry, FaissIndex, NDArray[np.float64]]] = []
     for number, spec in enumerate(specs):
         parts = built[spec.factory]
-        lists = row_lists if spec.family in ("ivf", "ivf_pq", "rabitq") else None
+        lists = row_lists if spec.has_lists else None
         for ladder in _ladders(spec, parts, nearest.shape[1]):
             best = 0.0
             for entry in ladder:

@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_service.engine.index.coarse_lists import CoarseLists
+from retrieval_service.engine.index.coarse_lists import CoarseLists, centroids_of
 from retrieval_service.engine.index.exact_scan import exact_scan, inner_products
 from retrieval_service.engine.index.faiss_index import FaissIndex
 from retrieval_service.engine.index.faiss_part import FaissPart
@@ -61,7 +61,7 @@ def searchable(
     """
     lists = None
     if row_lists is not None:
-        lists = CoarseLists(parts[0].quantizer.reconstruct_n(0, parts[0].nlist), row_lists, entry)
+        lists = CoarseLists(centroids_of(parts[0]), row_lists, entry)
     shards = [
         FaissPart(part, entry, vectors, shard_rows(number, len(parts), len(vectors)), lists)
         for number, part in enumerate(parts)
@@ -202,7 +202,7 @@ def _trials(
         for share in _RANDOM_SHARES
         if share * item_count >= 2 * at
     }
-    centroids = part.quantizer.reconstruct_n(0, part.nlist)
+    centroids = centroids_of(part)
     group_count = min(_GROUP_COUNT, part.nlist)
     clustering = faiss.Kmeans(
         centroids.shape[1], group_count, niter=10, spherical=True, seed=seed, min_points_per_centroid=1

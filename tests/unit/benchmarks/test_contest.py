@@ -5,8 +5,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from benchmarks.retrieval.contest import Point, fastest, pareto, ratio
+from benchmarks.retrieval.contest import Point, fastest, ratio
 from benchmarks.retrieval.told_process import SearcherProcess
+from training.index_plot import undominated
 
 
 class _Searcher:
@@ -25,7 +26,7 @@ def _pairs(points: list[Point]) -> list[tuple[float, float]]:
 def test_pareto_keeps_exactly_the_points_that_no_other_beats_in_both() -> None:
     random = np.random.default_rng(0)
     points = [_point(recall, time) for recall, time in random.random((60, 2)).round(2).tolist()]
-    kept = _pairs(pareto(points))
+    kept = _pairs(undominated(points))
     beaten = {
         own
         for own in _pairs(points)
