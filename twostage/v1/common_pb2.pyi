@@ -128,8 +128,32 @@ class GenerationStatus(_message.Message):
     active: bool
     def __init__(self, generation: _Optional[int] = ..., item_count: _Optional[int] = ..., active: _Optional[bool] = ...) -> None: ...
 
+class RefusedGeneration(_message.Message):
+    __slots__ = ("generation", "reason")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    reason: str
+    def __init__(self, generation: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Explanation(_message.Message):
+    __slots__ = ("item_id", "title", "attention", "similarity", "retrieval_part", "ranking_effect")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    RETRIEVAL_PART_FIELD_NUMBER: _ClassVar[int]
+    RANKING_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    title: str
+    attention: float
+    similarity: float
+    retrieval_part: float
+    ranking_effect: float
+    def __init__(self, item_id: _Optional[str] = ..., title: _Optional[str] = ..., attention: _Optional[float] = ..., similarity: _Optional[float] = ..., retrieval_part: _Optional[float] = ..., ranking_effect: _Optional[float] = ...) -> None: ...
+
 class ServiceStatus(_message.Message):
-    __slots__ = ("service", "version", "uptime_seconds", "serving", "generations", "libraries", "detail")
+    __slots__ = ("service", "version", "uptime_seconds", "serving", "generations", "libraries", "detail", "refused", "preparing_generation")
     class LibrariesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -144,6 +168,8 @@ class ServiceStatus(_message.Message):
     GENERATIONS_FIELD_NUMBER: _ClassVar[int]
     LIBRARIES_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    PREPARING_GENERATION_FIELD_NUMBER: _ClassVar[int]
     service: str
     version: str
     uptime_seconds: float
@@ -151,4 +177,6 @@ class ServiceStatus(_message.Message):
     generations: _containers.RepeatedCompositeFieldContainer[GenerationStatus]
     libraries: _containers.ScalarMap[str, str]
     detail: str
-    def __init__(self, service: _Optional[str] = ..., version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., serving: _Optional[bool] = ..., generations: _Optional[_Iterable[_Union[GenerationStatus, _Mapping]]] = ..., libraries: _Optional[_Mapping[str, str]] = ..., detail: _Optional[str] = ...) -> None: ...
+    refused: _containers.RepeatedCompositeFieldContainer[RefusedGeneration]
+    preparing_generation: int
+    def __init__(self, service: _Optional[str] = ..., version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., serving: _Optional[bool] = ..., generations: _Optional[_Iterable[_Union[GenerationStatus, _Mapping]]] = ..., libraries: _Optional[_Mapping[str, str]] = ..., detail: _Optional[str] = ..., refused: _Optional[_Iterable[_Union[RefusedGeneration, _Mapping]]] = ..., preparing_generation: _Optional[int] = ...) -> None: ...

@@ -26,13 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from twostage.v1 import common_pb2 as twostage_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19twostage/v1/gateway.proto\x12\x0btwostage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18twostage/v1/common.proto\"\xcc\x02\n\x10RecommendRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\x0frecent_item_ids\x18\x02 \x03(\t\x12\x15\n\rinterest_tags\x18\x03 \x03(\t\x12\x12\n\x05\x63ount\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12%\n\x07\x63ontext\x18\x05 \x01(\x0b\x32\x14.twostage.v1.Context\x12#\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x13.twostage.v1.Filter\x12\x18\n\x10\x65xclude_item_ids\x18\x07 \x03(\t\x12\x14\n\x0cinclude_seen\x18\x08 \x01(\x08\x12)\n\tdiversity\x18\t \x01(\x0b\x32\x16.twostage.v1.Diversity\x12\x12\n\nattributes\x18\n \x03(\t\x12\x0f\n\x07\x65xplain\x18\x0b \x01(\x08\x12\r\n\x05trace\x18\x0c \x01(\x08\x42\x08\n\x06_count\"\x8b\x03\n\x0eRecommendation\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x44\n\raction_scores\x18\x03 \x03(\x0b\x32-.twostage.v1.Recommendation.ActionScoresEntry\x12\r\n\x05title\x18\x04 \x01(\t\x12?\n\nattributes\x18\x05 \x03(\x0b\x32+.twostage.v1.Recommendation.AttributesEntry\x12\x0f\n\x07sources\x18\x06 \x03(\t\x12\x0f\n\x07reasons\x18\x07 \x03(\t\x12\x16\n\x0e\x63\x61ndidate_rank\x18\x08 \x01(\x05\x12!\n\x05trace\x18\t \x01(\x0b\x32\x12.twostage.v1.Trace\x1a\x33\n\x11\x41\x63tionScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd1\x01\n\x05Trace\x12\x17\n\x0fretrieval_score\x18\x01 \x01(\x02\x12\x16\n\x0eretrieval_rank\x18\x02 \x01(\x05\x12\x14\n\x0cranking_rank\x18\x03 \x01(\x05\x12\x12\n\nfinal_rank\x18\x04 \x01(\x05\x12\x39\n\x0csource_ranks\x18\x05 \x03(\x0b\x32#.twostage.v1.Trace.SourceRanksEntry\x1a\x32\n\x10SourceRanksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"&\n\x03\x41rm\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0b\n\x03\x61rm\x18\x02 \x01(\t\"\xb4\x02\n\x11RecommendResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x34\n\x0frecommendations\x18\x02 \x03(\x0b\x32\x1b.twostage.v1.Recommendation\x12)\n\tshortfall\x18\x03 \x01(\x0b\x32\x16.twostage.v1.Shortfall\x12\x12\n\ngeneration\x18\x04 \x01(\x03\x12\x1f\n\x04rung\x18\x05 \x01(\x0e\x32\x11.twostage.v1.Rung\x12\x13\n\x0brung_reason\x18\x06 \x01(\t\x12\x1e\n\x04\x61rms\x18\x07 \x03(\x0b\x32\x10.twostage.v1.Arm\x12$\n\x07timings\x18\x08 \x03(\x0b\x32\x13.twostage.v1.Timing\x12\x1a\n\x12unknown_item_count\x18\t \x01(\x05\"\xac\x01\n(RecommendationServiceSimilarItemsRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x12\n\x05\x63ount\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12#\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x13.twostage.v1.Filter\x12\x18\n\x10\x65xclude_item_ids\x18\x04 \x03(\t\x12\x12\n\nattributes\x18\x05 \x03(\tB\x08\n\x06_count\"\xad\x01\n\x0bSimilarItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\r\n\x05title\x18\x03 \x01(\t\x12<\n\nattributes\x18\x04 \x03(\x0b\x32(.twostage.v1.SimilarItem.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x83\x02\n)RecommendationServiceSimilarItemsResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\'\n\x05items\x18\x02 \x03(\x0b\x32\x18.twostage.v1.SimilarItem\x12)\n\tshortfall\x18\x03 \x01(\x0b\x32\x16.twostage.v1.Shortfall\x12\x12\n\ngeneration\x18\x04 \x01(\x03\x12\x1f\n\x04rung\x18\x05 \x01(\x0e\x32\x11.twostage.v1.Rung\x12\x13\n\x0brung_reason\x18\x06 \x01(\t\x12$\n\x07timings\x18\x07 \x03(\x0b\x32\x13.twostage.v1.Timing\"\xa7\x01\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07item_id\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05value\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x07 \x01(\tB\x08\n\x06_value\"9\n\x13RecordEventsRequest\x12\"\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x12.twostage.v1.Event\"@\n\rRejectedEvent\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\\\n\x14RecordEventsResponse\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x01 \x01(\x05\x12,\n\x08rejected\x18\x02 \x03(\x0b\x32\x1a.twostage.v1.RejectedEvent\"\'\n%RecommendationServiceGetStatusRequest\"h\n\x0bStageStatus\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12*\n\x06status\x18\x03 \x01(\x0b\x32\x1a.twostage.v1.ServiceStatus\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"~\n&RecommendationServiceGetStatusResponse\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x1a.twostage.v1.ServiceStatus\x12(\n\x06stages\x18\x02 \x03(\x0b\x32\x18.twostage.v1.StageStatus*\x83\x01\n\x04Rung\x12\x14\n\x10RUNG_UNSPECIFIED\x10\x00\x12\r\n\tRUNG_FULL\x10\x01\x12\x19\n\x15RUNG_FEWER_CANDIDATES\x10\x02\x12\x18\n\x14RUNG_RETRIEVAL_ORDER\x10\x03\x12\x0f\n\x0bRUNG_CACHED\x10\x04\x12\x10\n\x0cRUNG_POPULAR\x10\x05\x32\xad\x03\n\x15RecommendationService\x12J\n\tRecommend\x12\x1d.twostage.v1.RecommendRequest\x1a\x1e.twostage.v1.RecommendResponse\x12}\n\x0cSimilarItems\x12\x35.twostage.v1.RecommendationServiceSimilarItemsRequest\x1a\x36.twostage.v1.RecommendationServiceSimilarItemsResponse\x12S\n\x0cRecordEvents\x12 .twostage.v1.RecordEventsRequest\x1a!.twostage.v1.RecordEventsResponse\x12t\n\tGetStatus\x12\x32.twostage.v1.RecommendationServiceGetStatusRequest\x1a\x33.twostage.v1.RecommendationServiceGetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19twostage/v1/gateway.proto\x12\x0btwostage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18twostage/v1/common.proto\"\xdc\x03\n\x10RecommendRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\x0frecent_item_ids\x18\x02 \x03(\t\x12\x15\n\rinterest_tags\x18\x03 \x03(\t\x12\x12\n\x05\x63ount\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12%\n\x07\x63ontext\x18\x05 \x01(\x0b\x32\x14.twostage.v1.Context\x12#\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x13.twostage.v1.Filter\x12\x18\n\x10\x65xclude_item_ids\x18\x07 \x03(\t\x12\x14\n\x0cinclude_seen\x18\x08 \x01(\x08\x12)\n\tdiversity\x18\t \x01(\x0b\x32\x16.twostage.v1.Diversity\x12\x12\n\nattributes\x18\n \x03(\t\x12\x0f\n\x07\x65xplain\x18\x0b \x01(\x08\x12\r\n\x05trace\x18\x0c \x01(\x08\x12\x0e\n\x06ranker\x18\r \x01(\t\x12\x37\n\x05\x62lend\x18\x0e \x03(\x0b\x32(.twostage.v1.RecommendRequest.BlendEntry\x12\x17\n\x0fpinned_item_ids\x18\x0f \x03(\t\x1a,\n\nBlendEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x08\n\x06_count\"\xbb\x03\n\x0eRecommendation\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x44\n\raction_scores\x18\x03 \x03(\x0b\x32-.twostage.v1.Recommendation.ActionScoresEntry\x12\r\n\x05title\x18\x04 \x01(\t\x12?\n\nattributes\x18\x05 \x03(\x0b\x32+.twostage.v1.Recommendation.AttributesEntry\x12\x0f\n\x07sources\x18\x06 \x03(\t\x12\x0f\n\x07reasons\x18\x07 \x03(\t\x12\x16\n\x0e\x63\x61ndidate_rank\x18\x08 \x01(\x05\x12!\n\x05trace\x18\t \x01(\x0b\x32\x12.twostage.v1.Trace\x12.\n\x0c\x65xplanations\x18\n \x03(\x0b\x32\x18.twostage.v1.Explanation\x1a\x33\n\x11\x41\x63tionScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe0\x01\n\x05Trace\x12\x17\n\x0fretrieval_score\x18\x01 \x01(\x02\x12\x16\n\x0eretrieval_rank\x18\x02 \x01(\x05\x12\x14\n\x0cranking_rank\x18\x03 \x01(\x05\x12\x12\n\nfinal_rank\x18\x04 \x01(\x05\x12\x39\n\x0csource_ranks\x18\x05 \x03(\x0b\x32#.twostage.v1.Trace.SourceRanksEntry\x12\r\n\x05steps\x18\x06 \x03(\t\x1a\x32\n\x10SourceRanksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"&\n\x03\x41rm\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0b\n\x03\x61rm\x18\x02 \x01(\t\"\xc4\x02\n\x11RecommendResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x34\n\x0frecommendations\x18\x02 \x03(\x0b\x32\x1b.twostage.v1.Recommendation\x12)\n\tshortfall\x18\x03 \x01(\x0b\x32\x16.twostage.v1.Shortfall\x12\x12\n\ngeneration\x18\x04 \x01(\x03\x12\x1f\n\x04rung\x18\x05 \x01(\x0e\x32\x11.twostage.v1.Rung\x12\x13\n\x0brung_reason\x18\x06 \x01(\t\x12\x1e\n\x04\x61rms\x18\x07 \x03(\x0b\x32\x10.twostage.v1.Arm\x12$\n\x07timings\x18\x08 \x03(\x0b\x32\x13.twostage.v1.Timing\x12\x1a\n\x12unknown_item_count\x18\t \x01(\x05\x12\x0e\n\x06ranker\x18\n \x01(\t\"\xac\x01\n(RecommendationServiceSimilarItemsRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x12\n\x05\x63ount\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12#\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x13.twostage.v1.Filter\x12\x18\n\x10\x65xclude_item_ids\x18\x04 \x03(\t\x12\x12\n\nattributes\x18\x05 \x03(\tB\x08\n\x06_count\"\xad\x01\n\x0bSimilarItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\r\n\x05title\x18\x03 \x01(\t\x12<\n\nattributes\x18\x04 \x03(\x0b\x32(.twostage.v1.SimilarItem.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x83\x02\n)RecommendationServiceSimilarItemsResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\'\n\x05items\x18\x02 \x03(\x0b\x32\x18.twostage.v1.SimilarItem\x12)\n\tshortfall\x18\x03 \x01(\x0b\x32\x16.twostage.v1.Shortfall\x12\x12\n\ngeneration\x18\x04 \x01(\x03\x12\x1f\n\x04rung\x18\x05 \x01(\x0e\x32\x11.twostage.v1.Rung\x12\x13\n\x0brung_reason\x18\x06 \x01(\t\x12$\n\x07timings\x18\x07 \x03(\x0b\x32\x13.twostage.v1.Timing\"\xa7\x01\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07item_id\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05value\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x07 \x01(\tB\x08\n\x06_value\"9\n\x13RecordEventsRequest\x12\"\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x12.twostage.v1.Event\"@\n\rRejectedEvent\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\\\n\x14RecordEventsResponse\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x01 \x01(\x05\x12,\n\x08rejected\x18\x02 \x03(\x0b\x32\x1a.twostage.v1.RejectedEvent\"\'\n%RecommendationServiceGetStatusRequest\"h\n\x0bStageStatus\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12*\n\x06status\x18\x03 \x01(\x0b\x32\x1a.twostage.v1.ServiceStatus\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"~\n&RecommendationServiceGetStatusResponse\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x1a.twostage.v1.ServiceStatus\x12(\n\x06stages\x18\x02 \x03(\x0b\x32\x18.twostage.v1.StageStatus*\x83\x01\n\x04Rung\x12\x14\n\x10RUNG_UNSPECIFIED\x10\x00\x12\r\n\tRUNG_FULL\x10\x01\x12\x19\n\x15RUNG_FEWER_CANDIDATES\x10\x02\x12\x18\n\x14RUNG_RETRIEVAL_ORDER\x10\x03\x12\x0f\n\x0bRUNG_CACHED\x10\x04\x12\x10\n\x0cRUNG_POPULAR\x10\x05\x32\xad\x03\n\x15RecommendationService\x12J\n\tRecommend\x12\x1d.twostage.v1.RecommendRequest\x1a\x1e.twostage.v1.RecommendResponse\x12}\n\x0cSimilarItems\x12\x35.twostage.v1.RecommendationServiceSimilarItemsRequest\x1a\x36.twostage.v1.RecommendationServiceSimilarItemsResponse\x12S\n\x0cRecordEvents\x12 .twostage.v1.RecordEventsRequest\x1a!.twostage.v1.RecordEventsResponse\x12t\n\tGetStatus\x12\x32.twostage.v1.RecommendationServiceGetStatusRequest\x1a\x33.twostage.v1.RecommendationServiceGetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'twostage.v1.gateway_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_RECOMMENDREQUEST_BLENDENTRY']._loaded_options = None
+  _globals['_RECOMMENDREQUEST_BLENDENTRY']._serialized_options = b'8\001'
   _globals['_RECOMMENDATION_ACTIONSCORESENTRY']._loaded_options = None
   _globals['_RECOMMENDATION_ACTIONSCORESENTRY']._serialized_options = b'8\001'
   _globals['_RECOMMENDATION_ATTRIBUTESENTRY']._loaded_options = None
@@ -41,46 +43,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRACE_SOURCERANKSENTRY']._serialized_options = b'8\001'
   _globals['_SIMILARITEM_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_SIMILARITEM_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_RUNG']._serialized_start=2675
-  _globals['_RUNG']._serialized_end=2806
+  _globals['_RUNG']._serialized_start=2898
+  _globals['_RUNG']._serialized_end=3029
   _globals['_RECOMMENDREQUEST']._serialized_start=102
-  _globals['_RECOMMENDREQUEST']._serialized_end=434
-  _globals['_RECOMMENDATION']._serialized_start=437
-  _globals['_RECOMMENDATION']._serialized_end=832
-  _globals['_RECOMMENDATION_ACTIONSCORESENTRY']._serialized_start=730
-  _globals['_RECOMMENDATION_ACTIONSCORESENTRY']._serialized_end=781
-  _globals['_RECOMMENDATION_ATTRIBUTESENTRY']._serialized_start=783
-  _globals['_RECOMMENDATION_ATTRIBUTESENTRY']._serialized_end=832
-  _globals['_TRACE']._serialized_start=835
-  _globals['_TRACE']._serialized_end=1044
-  _globals['_TRACE_SOURCERANKSENTRY']._serialized_start=994
-  _globals['_TRACE_SOURCERANKSENTRY']._serialized_end=1044
-  _globals['_ARM']._serialized_start=1046
-  _globals['_ARM']._serialized_end=1084
-  _globals['_RECOMMENDRESPONSE']._serialized_start=1087
-  _globals['_RECOMMENDRESPONSE']._serialized_end=1395
-  _globals['_RECOMMENDATIONSERVICESIMILARITEMSREQUEST']._serialized_start=1398
-  _globals['_RECOMMENDATIONSERVICESIMILARITEMSREQUEST']._serialized_end=1570
-  _globals['_SIMILARITEM']._serialized_start=1573
-  _globals['_SIMILARITEM']._serialized_end=1746
-  _globals['_SIMILARITEM_ATTRIBUTESENTRY']._serialized_start=783
-  _globals['_SIMILARITEM_ATTRIBUTESENTRY']._serialized_end=832
-  _globals['_RECOMMENDATIONSERVICESIMILARITEMSRESPONSE']._serialized_start=1749
-  _globals['_RECOMMENDATIONSERVICESIMILARITEMSRESPONSE']._serialized_end=2008
-  _globals['_EVENT']._serialized_start=2011
-  _globals['_EVENT']._serialized_end=2178
-  _globals['_RECORDEVENTSREQUEST']._serialized_start=2180
-  _globals['_RECORDEVENTSREQUEST']._serialized_end=2237
-  _globals['_REJECTEDEVENT']._serialized_start=2239
-  _globals['_REJECTEDEVENT']._serialized_end=2303
-  _globals['_RECORDEVENTSRESPONSE']._serialized_start=2305
-  _globals['_RECORDEVENTSRESPONSE']._serialized_end=2397
-  _globals['_RECOMMENDATIONSERVICEGETSTATUSREQUEST']._serialized_start=2399
-  _globals['_RECOMMENDATIONSERVICEGETSTATUSREQUEST']._serialized_end=2438
-  _globals['_STAGESTATUS']._serialized_start=2440
-  _globals['_STAGESTATUS']._serialized_end=2544
-  _globals['_RECOMMENDATIONSERVICEGETSTATUSRESPONSE']._serialized_start=2546
-  _globals['_RECOMMENDATIONSERVICEGETSTATUSRESPONSE']._serialized_end=2672
-  _globals['_RECOMMENDATIONSERVICE']._serialized_start=2809
-  _globals['_RECOMMENDATIONSERVICE']._serialized_end=3238
+  _globals['_RECOMMENDREQUEST']._serialized_end=578
+  _globals['_RECOMMENDREQUEST_BLENDENTRY']._serialized_start=524
+  _globals['_RECOMMENDREQUEST_BLENDENTRY']._serialized_end=568
+  _globals['_RECOMMENDATION']._serialized_start=581
+  _globals['_RECOMMENDATION']._serialized_end=1024
+  _globals['_RECOMMENDATION_ACTIONSCORESENTRY']._serialized_start=922
+  _globals['_RECOMMENDATION_ACTIONSCORESENTRY']._serialized_end=973
+  _globals['_RECOMMENDATION_ATTRIBUTESENTRY']._serialized_start=975
+  _globals['_RECOMMENDATION_ATTRIBUTESENTRY']._serialized_end=1024
+  _globals['_TRACE']._serialized_start=1027
+  _globals['_TRACE']._serialized_end=1251
+  _globals['_TRACE_SOURCERANKSENTRY']._serialized_start=1201
+  _globals['_TRACE_SOURCERANKSENTRY']._serialized_end=1251
+  _globals['_ARM']._serialized_start=1253
+  _globals['_ARM']._serialized_end=1291
+  _globals['_RECOMMENDRESPONSE']._serialized_start=1294
+  _globals['_RECOMMENDRESPONSE']._serialized_end=1618
+  _globals['_RECOMMENDATIONSERVICESIMILARITEMSREQUEST']._serialized_start=1621
+  _globals['_RECOMMENDATIONSERVICESIMILARITEMSREQUEST']._serialized_end=1793
+  _globals['_SIMILARITEM']._serialized_start=1796
+  _globals['_SIMILARITEM']._serialized_end=1969
+  _globals['_SIMILARITEM_ATTRIBUTESENTRY']._serialized_start=975
+  _globals['_SIMILARITEM_ATTRIBUTESENTRY']._serialized_end=1024
+  _globals['_RECOMMENDATIONSERVICESIMILARITEMSRESPONSE']._serialized_start=1972
+  _globals['_RECOMMENDATIONSERVICESIMILARITEMSRESPONSE']._serialized_end=2231
+  _globals['_EVENT']._serialized_start=2234
+  _globals['_EVENT']._serialized_end=2401
+  _globals['_RECORDEVENTSREQUEST']._serialized_start=2403
+  _globals['_RECORDEVENTSREQUEST']._serialized_end=2460
+  _globals['_REJECTEDEVENT']._serialized_start=2462
+  _globals['_REJECTEDEVENT']._serialized_end=2526
+  _globals['_RECORDEVENTSRESPONSE']._serialized_start=2528
+  _globals['_RECORDEVENTSRESPONSE']._serialized_end=2620
+  _globals['_RECOMMENDATIONSERVICEGETSTATUSREQUEST']._serialized_start=2622
+  _globals['_RECOMMENDATIONSERVICEGETSTATUSREQUEST']._serialized_end=2661
+  _globals['_STAGESTATUS']._serialized_start=2663
+  _globals['_STAGESTATUS']._serialized_end=2767
+  _globals['_RECOMMENDATIONSERVICEGETSTATUSRESPONSE']._serialized_start=2769
+  _globals['_RECOMMENDATIONSERVICEGETSTATUSRESPONSE']._serialized_end=2895
+  _globals['_RECOMMENDATIONSERVICE']._serialized_start=3032
+  _globals['_RECOMMENDATIONSERVICE']._serialized_end=3461
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,14 @@ RUNG_CACHED: Rung
 RUNG_POPULAR: Rung
 
 class RecommendRequest(_message.Message):
-    __slots__ = ("user_id", "recent_item_ids", "interest_tags", "count", "context", "filter", "exclude_item_ids", "include_seen", "diversity", "attributes", "explain", "trace")
+    __slots__ = ("user_id", "recent_item_ids", "interest_tags", "count", "context", "filter", "exclude_item_ids", "include_seen", "diversity", "attributes", "explain", "trace", "ranker", "blend", "pinned_item_ids")
+    class BlendEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     RECENT_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     INTEREST_TAGS_FIELD_NUMBER: _ClassVar[int]
@@ -40,6 +47,9 @@ class RecommendRequest(_message.Message):
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
+    RANKER_FIELD_NUMBER: _ClassVar[int]
+    BLEND_FIELD_NUMBER: _ClassVar[int]
+    PINNED_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     recent_item_ids: _containers.RepeatedScalarFieldContainer[str]
     interest_tags: _containers.RepeatedScalarFieldContainer[str]
@@ -52,10 +62,13 @@ class RecommendRequest(_message.Message):
     attributes: _containers.RepeatedScalarFieldContainer[str]
     explain: bool
     trace: bool
-    def __init__(self, user_id: _Optional[str] = ..., recent_item_ids: _Optional[_Iterable[str]] = ..., interest_tags: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ..., context: _Optional[_Union[_common_pb2.Context, _Mapping]] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., include_seen: _Optional[bool] = ..., diversity: _Optional[_Union[_common_pb2.Diversity, _Mapping]] = ..., attributes: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., trace: _Optional[bool] = ...) -> None: ...
+    ranker: str
+    blend: _containers.ScalarMap[str, float]
+    pinned_item_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, user_id: _Optional[str] = ..., recent_item_ids: _Optional[_Iterable[str]] = ..., interest_tags: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ..., context: _Optional[_Union[_common_pb2.Context, _Mapping]] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., include_seen: _Optional[bool] = ..., diversity: _Optional[_Union[_common_pb2.Diversity, _Mapping]] = ..., attributes: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., trace: _Optional[bool] = ..., ranker: _Optional[str] = ..., blend: _Optional[_Mapping[str, float]] = ..., pinned_item_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Recommendation(_message.Message):
-    __slots__ = ("item_id", "score", "action_scores", "title", "attributes", "sources", "reasons", "candidate_rank", "trace")
+    __slots__ = ("item_id", "score", "action_scores", "title", "attributes", "sources", "reasons", "candidate_rank", "trace", "explanations")
     class ActionScoresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +92,7 @@ class Recommendation(_message.Message):
     REASONS_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_RANK_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATIONS_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     score: float
     action_scores: _containers.ScalarMap[str, float]
@@ -88,10 +102,11 @@ class Recommendation(_message.Message):
     reasons: _containers.RepeatedScalarFieldContainer[str]
     candidate_rank: int
     trace: Trace
-    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., action_scores: _Optional[_Mapping[str, float]] = ..., title: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., sources: _Optional[_Iterable[str]] = ..., reasons: _Optional[_Iterable[str]] = ..., candidate_rank: _Optional[int] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ...) -> None: ...
+    explanations: _containers.RepeatedCompositeFieldContainer[_common_pb2.Explanation]
+    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., action_scores: _Optional[_Mapping[str, float]] = ..., title: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., sources: _Optional[_Iterable[str]] = ..., reasons: _Optional[_Iterable[str]] = ..., candidate_rank: _Optional[int] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., explanations: _Optional[_Iterable[_Union[_common_pb2.Explanation, _Mapping]]] = ...) -> None: ...
 
 class Trace(_message.Message):
-    __slots__ = ("retrieval_score", "retrieval_rank", "ranking_rank", "final_rank", "source_ranks")
+    __slots__ = ("retrieval_score", "retrieval_rank", "ranking_rank", "final_rank", "source_ranks", "steps")
     class SourceRanksEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -104,12 +119,14 @@ class Trace(_message.Message):
     RANKING_RANK_FIELD_NUMBER: _ClassVar[int]
     FINAL_RANK_FIELD_NUMBER: _ClassVar[int]
     SOURCE_RANKS_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
     retrieval_score: float
     retrieval_rank: int
     ranking_rank: int
     final_rank: int
     source_ranks: _containers.ScalarMap[str, int]
-    def __init__(self, retrieval_score: _Optional[float] = ..., retrieval_rank: _Optional[int] = ..., ranking_rank: _Optional[int] = ..., final_rank: _Optional[int] = ..., source_ranks: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    steps: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, retrieval_score: _Optional[float] = ..., retrieval_rank: _Optional[int] = ..., ranking_rank: _Optional[int] = ..., final_rank: _Optional[int] = ..., source_ranks: _Optional[_Mapping[str, int]] = ..., steps: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Arm(_message.Message):
     __slots__ = ("experiment", "arm")
@@ -120,7 +137,7 @@ class Arm(_message.Message):
     def __init__(self, experiment: _Optional[str] = ..., arm: _Optional[str] = ...) -> None: ...
 
 class RecommendResponse(_message.Message):
-    __slots__ = ("request_id", "recommendations", "shortfall", "generation", "rung", "rung_reason", "arms", "timings", "unknown_item_count")
+    __slots__ = ("request_id", "recommendations", "shortfall", "generation", "rung", "rung_reason", "arms", "timings", "unknown_item_count", "ranker")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     RECOMMENDATIONS_FIELD_NUMBER: _ClassVar[int]
     SHORTFALL_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +147,7 @@ class RecommendResponse(_message.Message):
     ARMS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_ITEM_COUNT_FIELD_NUMBER: _ClassVar[int]
+    RANKER_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     recommendations: _containers.RepeatedCompositeFieldContainer[Recommendation]
     shortfall: _common_pb2.Shortfall
@@ -139,7 +157,8 @@ class RecommendResponse(_message.Message):
     arms: _containers.RepeatedCompositeFieldContainer[Arm]
     timings: _containers.RepeatedCompositeFieldContainer[_common_pb2.Timing]
     unknown_item_count: int
-    def __init__(self, request_id: _Optional[str] = ..., recommendations: _Optional[_Iterable[_Union[Recommendation, _Mapping]]] = ..., shortfall: _Optional[_Union[_common_pb2.Shortfall, _Mapping]] = ..., generation: _Optional[int] = ..., rung: _Optional[_Union[Rung, str]] = ..., rung_reason: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[Arm, _Mapping]]] = ..., timings: _Optional[_Iterable[_Union[_common_pb2.Timing, _Mapping]]] = ..., unknown_item_count: _Optional[int] = ...) -> None: ...
+    ranker: str
+    def __init__(self, request_id: _Optional[str] = ..., recommendations: _Optional[_Iterable[_Union[Recommendation, _Mapping]]] = ..., shortfall: _Optional[_Union[_common_pb2.Shortfall, _Mapping]] = ..., generation: _Optional[int] = ..., rung: _Optional[_Union[Rung, str]] = ..., rung_reason: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[Arm, _Mapping]]] = ..., timings: _Optional[_Iterable[_Union[_common_pb2.Timing, _Mapping]]] = ..., unknown_item_count: _Optional[int] = ..., ranker: _Optional[str] = ...) -> None: ...
 
 class RecommendationServiceSimilarItemsRequest(_message.Message):
     __slots__ = ("item_id", "count", "filter", "exclude_item_ids", "attributes")

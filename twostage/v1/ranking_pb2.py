@@ -26,7 +26,7 @@ from twostage.v1 import common_pb2 as twostage_dot_v1_dot_common__pb2
 from twostage.v1 import retrieval_pb2 as twostage_dot_v1_dot_retrieval__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19twostage/v1/ranking.proto\x12\x0btwostage.v1\x1a\x18twostage/v1/common.proto\x1a\x1btwostage/v1/retrieval.proto\"Q\n\x0fSelectionPolicy\x12)\n\tdiversity\x18\x01 \x01(\x0b\x32\x16.twostage.v1.Diversity\x12\x13\n\x0bpinned_rows\x18\x02 \x03(\r\"\x88\x03\n\x0bRankRequest\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x0e\n\x06ranker\x18\x02 \x01(\t\x12%\n\x07history\x18\x03 \x01(\x0b\x32\x14.twostage.v1.History\x12%\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x14.twostage.v1.Context\x12\x31\n\ncandidates\x18\x05 \x01(\x0b\x32\x1d.twostage.v1.CandidateColumns\x12\r\n\x05\x63ount\x18\x06 \x01(\x05\x12\x32\n\x05\x62lend\x18\x07 \x03(\x0b\x32#.twostage.v1.RankRequest.BlendEntry\x12/\n\tselection\x18\x08 \x01(\x0b\x32\x1c.twostage.v1.SelectionPolicy\x12\x12\n\nattributes\x18\t \x03(\t\x12\x0f\n\x07\x65xplain\x18\n \x01(\x08\x12\r\n\x05trace\x18\x0b \x01(\x08\x1a,\n\nBlendEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"\x8f\x02\n\nRankedItem\x12\x0b\n\x03row\x18\x01 \x01(\r\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x15\n\raction_scores\x18\x05 \x03(\x02\x12;\n\nattributes\x18\x06 \x03(\x0b\x32\'.twostage.v1.RankedItem.AttributesEntry\x12\x17\n\x0f\x63\x61ndidate_index\x18\x07 \x01(\x05\x12\x14\n\x0cranking_rank\x18\x08 \x01(\x05\x12\x0f\n\x07reasons\x18\t \x03(\t\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xac\x01\n\x0cRankResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12&\n\x05items\x18\x02 \x03(\x0b\x32\x17.twostage.v1.RankedItem\x12)\n\tshortfall\x18\x03 \x01(\x0b\x32\x16.twostage.v1.Shortfall\x12$\n\x07timings\x18\x04 \x03(\x0b\x32\x13.twostage.v1.Timing\x12\x0f\n\x07\x61\x63tions\x18\x05 \x03(\t\" \n\x1eRankingServiceGetStatusRequest\"M\n\x1fRankingServiceGetStatusResponse\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x1a.twostage.v1.ServiceStatus2\xb5\x01\n\x0eRankingService\x12;\n\x04Rank\x12\x18.twostage.v1.RankRequest\x1a\x19.twostage.v1.RankResponse\x12\x66\n\tGetStatus\x12+.twostage.v1.RankingServiceGetStatusRequest\x1a,.twostage.v1.RankingServiceGetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19twostage/v1/ranking.proto\x12\x0btwostage.v1\x1a\x18twostage/v1/common.proto\x1a\x1btwostage/v1/retrieval.proto\"Q\n\x0fSelectionPolicy\x12)\n\tdiversity\x18\x01 \x01(\x0b\x32\x16.twostage.v1.Diversity\x12\x13\n\x0bpinned_rows\x18\x02 \x03(\r\"\xa1\x03\n\x0bRankRequest\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x0e\n\x06ranker\x18\x02 \x01(\t\x12%\n\x07history\x18\x03 \x01(\x0b\x32\x14.twostage.v1.History\x12%\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x14.twostage.v1.Context\x12\x31\n\ncandidates\x18\x05 \x01(\x0b\x32\x1d.twostage.v1.CandidateColumns\x12\r\n\x05\x63ount\x18\x06 \x01(\x05\x12\x32\n\x05\x62lend\x18\x07 \x03(\x0b\x32#.twostage.v1.RankRequest.BlendEntry\x12/\n\tselection\x18\x08 \x01(\x0b\x32\x1c.twostage.v1.SelectionPolicy\x12\x12\n\nattributes\x18\t \x03(\t\x12\x0f\n\x07\x65xplain\x18\n \x01(\x08\x12\r\n\x05trace\x18\x0b \x01(\x08\x12\x17\n\x0fhistory_weights\x18\x0c \x03(\x02\x1a,\n\nBlendEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"\xbf\x02\n\nRankedItem\x12\x0b\n\x03row\x18\x01 \x01(\r\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x15\n\raction_scores\x18\x05 \x03(\x02\x12;\n\nattributes\x18\x06 \x03(\x0b\x32\'.twostage.v1.RankedItem.AttributesEntry\x12\x17\n\x0f\x63\x61ndidate_index\x18\x07 \x01(\x05\x12\x14\n\x0cranking_rank\x18\x08 \x01(\x05\x12\x0f\n\x07reasons\x18\t \x03(\t\x12.\n\x0c\x65xplanations\x18\n \x03(\x0b\x32\x18.twostage.v1.Explanation\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbc\x01\n\x0cRankResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12&\n\x05items\x18\x02 \x03(\x0b\x32\x17.twostage.v1.RankedItem\x12)\n\tshortfall\x18\x03 \x01(\x0b\x32\x16.twostage.v1.Shortfall\x12$\n\x07timings\x18\x04 \x03(\x0b\x32\x13.twostage.v1.Timing\x12\x0f\n\x07\x61\x63tions\x18\x05 \x03(\t\x12\x0e\n\x06ranker\x18\x06 \x01(\t\" \n\x1eRankingServiceGetStatusRequest\"M\n\x1fRankingServiceGetStatusResponse\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x1a.twostage.v1.ServiceStatus2\xb5\x01\n\x0eRankingService\x12;\n\x04Rank\x12\x18.twostage.v1.RankRequest\x1a\x19.twostage.v1.RankResponse\x12\x66\n\tGetStatus\x12+.twostage.v1.RankingServiceGetStatusRequest\x1a,.twostage.v1.RankingServiceGetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,19 +40,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SELECTIONPOLICY']._serialized_start=97
   _globals['_SELECTIONPOLICY']._serialized_end=178
   _globals['_RANKREQUEST']._serialized_start=181
-  _globals['_RANKREQUEST']._serialized_end=573
-  _globals['_RANKREQUEST_BLENDENTRY']._serialized_start=529
-  _globals['_RANKREQUEST_BLENDENTRY']._serialized_end=573
-  _globals['_RANKEDITEM']._serialized_start=576
-  _globals['_RANKEDITEM']._serialized_end=847
-  _globals['_RANKEDITEM_ATTRIBUTESENTRY']._serialized_start=798
-  _globals['_RANKEDITEM_ATTRIBUTESENTRY']._serialized_end=847
-  _globals['_RANKRESPONSE']._serialized_start=850
-  _globals['_RANKRESPONSE']._serialized_end=1022
-  _globals['_RANKINGSERVICEGETSTATUSREQUEST']._serialized_start=1024
-  _globals['_RANKINGSERVICEGETSTATUSREQUEST']._serialized_end=1056
-  _globals['_RANKINGSERVICEGETSTATUSRESPONSE']._serialized_start=1058
-  _globals['_RANKINGSERVICEGETSTATUSRESPONSE']._serialized_end=1135
-  _globals['_RANKINGSERVICE']._serialized_start=1138
-  _globals['_RANKINGSERVICE']._serialized_end=1319
+  _globals['_RANKREQUEST']._serialized_end=598
+  _globals['_RANKREQUEST_BLENDENTRY']._serialized_start=554
+  _globals['_RANKREQUEST_BLENDENTRY']._serialized_end=598
+  _globals['_RANKEDITEM']._serialized_start=601
+  _globals['_RANKEDITEM']._serialized_end=920
+  _globals['_RANKEDITEM_ATTRIBUTESENTRY']._serialized_start=871
+  _globals['_RANKEDITEM_ATTRIBUTESENTRY']._serialized_end=920
+  _globals['_RANKRESPONSE']._serialized_start=923
+  _globals['_RANKRESPONSE']._serialized_end=1111
+  _globals['_RANKINGSERVICEGETSTATUSREQUEST']._serialized_start=1113
+  _globals['_RANKINGSERVICEGETSTATUSREQUEST']._serialized_end=1145
+  _globals['_RANKINGSERVICEGETSTATUSRESPONSE']._serialized_start=1147
+  _globals['_RANKINGSERVICEGETSTATUSRESPONSE']._serialized_end=1224
+  _globals['_RANKINGSERVICE']._serialized_start=1227
+  _globals['_RANKINGSERVICE']._serialized_end=1408
 # @@protoc_insertion_point(module_scope)

@@ -17,7 +17,7 @@ class SelectionPolicy(_message.Message):
     def __init__(self, diversity: _Optional[_Union[_common_pb2.Diversity, _Mapping]] = ..., pinned_rows: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RankRequest(_message.Message):
-    __slots__ = ("generation", "ranker", "history", "context", "candidates", "count", "blend", "selection", "attributes", "explain", "trace")
+    __slots__ = ("generation", "ranker", "history", "context", "candidates", "count", "blend", "selection", "attributes", "explain", "trace", "history_weights")
     class BlendEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,7 @@ class RankRequest(_message.Message):
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     ranker: str
     history: _common_pb2.History
@@ -47,10 +48,11 @@ class RankRequest(_message.Message):
     attributes: _containers.RepeatedScalarFieldContainer[str]
     explain: bool
     trace: bool
-    def __init__(self, generation: _Optional[int] = ..., ranker: _Optional[str] = ..., history: _Optional[_Union[_common_pb2.History, _Mapping]] = ..., context: _Optional[_Union[_common_pb2.Context, _Mapping]] = ..., candidates: _Optional[_Union[_retrieval_pb2.CandidateColumns, _Mapping]] = ..., count: _Optional[int] = ..., blend: _Optional[_Mapping[str, float]] = ..., selection: _Optional[_Union[SelectionPolicy, _Mapping]] = ..., attributes: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., trace: _Optional[bool] = ...) -> None: ...
+    history_weights: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, generation: _Optional[int] = ..., ranker: _Optional[str] = ..., history: _Optional[_Union[_common_pb2.History, _Mapping]] = ..., context: _Optional[_Union[_common_pb2.Context, _Mapping]] = ..., candidates: _Optional[_Union[_retrieval_pb2.CandidateColumns, _Mapping]] = ..., count: _Optional[int] = ..., blend: _Optional[_Mapping[str, float]] = ..., selection: _Optional[_Union[SelectionPolicy, _Mapping]] = ..., attributes: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., trace: _Optional[bool] = ..., history_weights: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class RankedItem(_message.Message):
-    __slots__ = ("row", "item_id", "title", "score", "action_scores", "attributes", "candidate_index", "ranking_rank", "reasons")
+    __slots__ = ("row", "item_id", "title", "score", "action_scores", "attributes", "candidate_index", "ranking_rank", "reasons", "explanations")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +69,7 @@ class RankedItem(_message.Message):
     CANDIDATE_INDEX_FIELD_NUMBER: _ClassVar[int]
     RANKING_RANK_FIELD_NUMBER: _ClassVar[int]
     REASONS_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATIONS_FIELD_NUMBER: _ClassVar[int]
     row: int
     item_id: str
     title: str
@@ -76,21 +79,24 @@ class RankedItem(_message.Message):
     candidate_index: int
     ranking_rank: int
     reasons: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, row: _Optional[int] = ..., item_id: _Optional[str] = ..., title: _Optional[str] = ..., score: _Optional[float] = ..., action_scores: _Optional[_Iterable[float]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., candidate_index: _Optional[int] = ..., ranking_rank: _Optional[int] = ..., reasons: _Optional[_Iterable[str]] = ...) -> None: ...
+    explanations: _containers.RepeatedCompositeFieldContainer[_common_pb2.Explanation]
+    def __init__(self, row: _Optional[int] = ..., item_id: _Optional[str] = ..., title: _Optional[str] = ..., score: _Optional[float] = ..., action_scores: _Optional[_Iterable[float]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., candidate_index: _Optional[int] = ..., ranking_rank: _Optional[int] = ..., reasons: _Optional[_Iterable[str]] = ..., explanations: _Optional[_Iterable[_Union[_common_pb2.Explanation, _Mapping]]] = ...) -> None: ...
 
 class RankResponse(_message.Message):
-    __slots__ = ("generation", "items", "shortfall", "timings", "actions")
+    __slots__ = ("generation", "items", "shortfall", "timings", "actions", "ranker")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     SHORTFALL_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    RANKER_FIELD_NUMBER: _ClassVar[int]
     generation: int
     items: _containers.RepeatedCompositeFieldContainer[RankedItem]
     shortfall: _common_pb2.Shortfall
     timings: _containers.RepeatedCompositeFieldContainer[_common_pb2.Timing]
     actions: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, generation: _Optional[int] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., shortfall: _Optional[_Union[_common_pb2.Shortfall, _Mapping]] = ..., timings: _Optional[_Iterable[_Union[_common_pb2.Timing, _Mapping]]] = ..., actions: _Optional[_Iterable[str]] = ...) -> None: ...
+    ranker: str
+    def __init__(self, generation: _Optional[int] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., shortfall: _Optional[_Union[_common_pb2.Shortfall, _Mapping]] = ..., timings: _Optional[_Iterable[_Union[_common_pb2.Timing, _Mapping]]] = ..., actions: _Optional[_Iterable[str]] = ..., ranker: _Optional[str] = ...) -> None: ...
 
 class RankingServiceGetStatusRequest(_message.Message):
     __slots__ = ()

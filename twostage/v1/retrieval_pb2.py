@@ -25,39 +25,39 @@ _sym_db = _symbol_database.Default()
 from twostage.v1 import common_pb2 as twostage_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btwostage/v1/retrieval.proto\x12\x0btwostage.v1\x1a\x18twostage/v1/common.proto\"?\n\x05Quota\x12#\n\x06source\x18\x01 \x01(\x0e\x32\x13.twostage.v1.Source\x12\x11\n\tmax_count\x18\x02 \x01(\x05\"\xe5\x02\n\x0fRetrieveRequest\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12%\n\x07history\x18\x02 \x01(\x0b\x32\x14.twostage.v1.History\x12\x15\n\rinterest_tags\x18\x03 \x03(\t\x12#\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x13.twostage.v1.Filter\x12\x18\n\x10\x65xclude_item_ids\x18\x05 \x03(\t\x12\x14\n\x0c\x65xclude_rows\x18\x06 \x03(\r\x12\r\n\x05\x63ount\x18\x07 \x01(\x05\x12\"\n\x06quotas\x18\x08 \x03(\x0b\x32\x12.twostage.v1.Quota\x12\x18\n\x10include_item_ids\x18\t \x03(\t\x12\x17\n\x0freturn_item_ids\x18\n \x01(\x08\x12\x1b\n\x13return_source_ranks\x18\x0b \x01(\x08\x12(\n\x05shard\x18\x0c \x01(\x0b\x32\x19.twostage.v1.ShardRequest\"?\n\x0cShardRequest\x12\x1b\n\x13with_shared_sources\x18\x01 \x01(\x08\x12\x12\n\nexhaustive\x18\x02 \x01(\x08\"\xa9\x01\n\nSourceList\x12#\n\x06source\x18\x01 \x01(\x0e\x32\x13.twostage.v1.Source\x12\r\n\x05group\x18\x02 \x01(\x05\x12\x0c\n\x04rows\x18\x03 \x03(\r\x12\x0c\n\x04keys\x18\x04 \x03(\x02\x12\x11\n\tcode_keys\x18\x05 \x03(\x02\x12\x0e\n\x06scores\x18\x06 \x03(\x02\x12\x14\n\x0cwanted_count\x18\x07 \x01(\x05\x12\x12\n\npool_count\x18\x08 \x01(\x05\"A\n\x0bSourceRanks\x12#\n\x06source\x18\x01 \x01(\x0e\x32\x13.twostage.v1.Source\x12\r\n\x05ranks\x18\x02 \x03(\r\"\x83\x01\n\x10\x43\x61ndidateColumns\x12\x0c\n\x04rows\x18\x01 \x03(\r\x12\x0e\n\x06scores\x18\x02 \x03(\x02\x12\x0f\n\x07sources\x18\x03 \x03(\r\x12\x10\n\x08item_ids\x18\x04 \x03(\t\x12.\n\x0csource_ranks\x18\x05 \x03(\x0b\x32\x18.twostage.v1.SourceRanks\"\xab\x02\n\x10RetrieveResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x31\n\ncandidates\x18\x02 \x01(\x0b\x32\x1d.twostage.v1.CandidateColumns\x12\x14\n\x0chistory_rows\x18\x03 \x03(\r\x12)\n\tshortfall\x18\x04 \x01(\x0b\x32\x16.twostage.v1.Shortfall\x12$\n\x07timings\x18\x05 \x03(\x0b\x32\x13.twostage.v1.Timing\x12&\n\x05lists\x18\x06 \x03(\x0b\x32\x17.twostage.v1.SourceList\x12\x15\n\rallowed_count\x18\x07 \x01(\x03\x12*\n\x0e\x61nswered_shard\x18\x08 \x01(\x0b\x32\x12.twostage.v1.Shard\"%\n\x05Shard\x12\r\n\x05index\x18\x01 \x01(\x05\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"\xc2\x01\n#RetrievalServiceSimilarItemsRequest\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12#\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x13.twostage.v1.Filter\x12\x18\n\x10\x65xclude_item_ids\x18\x05 \x03(\t\x12(\n\x05shard\x18\x06 \x01(\x0b\x32\x19.twostage.v1.ShardRequest\"\xa4\x02\n$RetrievalServiceSimilarItemsResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12,\n\x05items\x18\x02 \x01(\x0b\x32\x1d.twostage.v1.CandidateColumns\x12)\n\tshortfall\x18\x03 \x01(\x0b\x32\x16.twostage.v1.Shortfall\x12$\n\x07timings\x18\x04 \x03(\x0b\x32\x13.twostage.v1.Timing\x12&\n\x05lists\x18\x05 \x03(\x0b\x32\x17.twostage.v1.SourceList\x12\x15\n\rallowed_count\x18\x06 \x01(\x03\x12*\n\x0e\x61nswered_shard\x18\x07 \x01(\x0b\x32\x12.twostage.v1.Shard\"\"\n RetrievalServiceGetStatusRequest\"O\n!RetrievalServiceGetStatusResponse\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x1a.twostage.v1.ServiceStatus*\xf0\x01\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x16\n\x12SOURCE_USER_VECTOR\x10\x01\x12\x12\n\x0eSOURCE_POPULAR\x10\x02\x12\x18\n\x14SOURCE_INTEREST_TAGS\x10\x03\x12\x13\n\x0fSOURCE_INCLUDED\x10\x04\x12\x1b\n\x17SOURCE_INTEREST_VECTORS\x10\x05\x12\x15\n\x11SOURCE_NEIGHBOURS\x10\x06\x12\x13\n\x0fSOURCE_TRENDING\x10\x07\x12\x0e\n\nSOURCE_NEW\x10\x08\x12\x1a\n\x16SOURCE_REPRESENTATIVES\x10\t2\xbc\x02\n\x10RetrievalService\x12G\n\x08Retrieve\x12\x1c.twostage.v1.RetrieveRequest\x1a\x1d.twostage.v1.RetrieveResponse\x12s\n\x0cSimilarItems\x12\x30.twostage.v1.RetrievalServiceSimilarItemsRequest\x1a\x31.twostage.v1.RetrievalServiceSimilarItemsResponse\x12j\n\tGetStatus\x12-.twostage.v1.RetrievalServiceGetStatusRequest\x1a..twostage.v1.RetrievalServiceGetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btwostage/v1/retrieval.proto\x12\x0btwostage.v1\x1a\x18twostage/v1/common.proto\"?\n\x05Quota\x12#\n\x06source\x18\x01 \x01(\x0e\x32\x13.twostage.v1.Source\x12\x11\n\tmax_count\x18\x02 \x01(\x05\"\x85\x03\n\x0fRetrieveRequest\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12%\n\x07history\x18\x02 \x01(\x0b\x32\x14.twostage.v1.History\x12\x15\n\rinterest_tags\x18\x03 \x03(\t\x12#\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x13.twostage.v1.Filter\x12\x18\n\x10\x65xclude_item_ids\x18\x05 \x03(\t\x12\x14\n\x0c\x65xclude_rows\x18\x06 \x03(\r\x12\r\n\x05\x63ount\x18\x07 \x01(\x05\x12\"\n\x06quotas\x18\x08 \x03(\x0b\x32\x12.twostage.v1.Quota\x12\x18\n\x10include_item_ids\x18\t \x03(\t\x12\x17\n\x0freturn_item_ids\x18\n \x01(\x08\x12\x1b\n\x13return_source_ranks\x18\x0b \x01(\x08\x12(\n\x05shard\x18\x0c \x01(\x0b\x32\x19.twostage.v1.ShardRequest\x12\x1e\n\x16return_history_weights\x18\r \x01(\x08\"?\n\x0cShardRequest\x12\x1b\n\x13with_shared_sources\x18\x01 \x01(\x08\x12\x12\n\nexhaustive\x18\x02 \x01(\x08\"\xa9\x01\n\nSourceList\x12#\n\x06source\x18\x01 \x01(\x0e\x32\x13.twostage.v1.Source\x12\r\n\x05group\x18\x02 \x01(\x05\x12\x0c\n\x04rows\x18\x03 \x03(\r\x12\x0c\n\x04keys\x18\x04 \x03(\x02\x12\x11\n\tcode_keys\x18\x05 \x03(\x02\x12\x0e\n\x06scores\x18\x06 \x03(\x02\x12\x14\n\x0cwanted_count\x18\x07 \x01(\x05\x12\x12\n\npool_count\x18\x08 \x01(\x05\"A\n\x0bSourceRanks\x12#\n\x06source\x18\x01 \x01(\x0e\x32\x13.twostage.v1.Source\x12\r\n\x05ranks\x18\x02 \x03(\r\"\x83\x01\n\x10\x43\x61ndidateColumns\x12\x0c\n\x04rows\x18\x01 \x03(\r\x12\x0e\n\x06scores\x18\x02 \x03(\x02\x12\x0f\n\x07sources\x18\x03 \x03(\r\x12\x10\n\x08item_ids\x18\x04 \x03(\t\x12.\n\x0csource_ranks\x18\x05 \x03(\x0b\x32\x18.twostage.v1.SourceRanks\"\xc4\x02\n\x10RetrieveResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x31\n\ncandidates\x18\x02 \x01(\x0b\x32\x1d.twostage.v1.CandidateColumns\x12\x14\n\x0chistory_rows\x18\x03 \x03(\r\x12)\n\tshortfall\x18\x04 \x01(\x0b\x32\x16.twostage.v1.Shortfall\x12$\n\x07timings\x18\x05 \x03(\x0b\x32\x13.twostage.v1.Timing\x12&\n\x05lists\x18\x06 \x03(\x0b\x32\x17.twostage.v1.SourceList\x12\x15\n\rallowed_count\x18\x07 \x01(\x03\x12*\n\x0e\x61nswered_shard\x18\x08 \x01(\x0b\x32\x12.twostage.v1.Shard\x12\x17\n\x0fhistory_weights\x18\t \x03(\x02\"%\n\x05Shard\x12\r\n\x05index\x18\x01 \x01(\x05\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"\xc2\x01\n#RetrievalServiceSimilarItemsRequest\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12#\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x13.twostage.v1.Filter\x12\x18\n\x10\x65xclude_item_ids\x18\x05 \x03(\t\x12(\n\x05shard\x18\x06 \x01(\x0b\x32\x19.twostage.v1.ShardRequest\"\xa4\x02\n$RetrievalServiceSimilarItemsResponse\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12,\n\x05items\x18\x02 \x01(\x0b\x32\x1d.twostage.v1.CandidateColumns\x12)\n\tshortfall\x18\x03 \x01(\x0b\x32\x16.twostage.v1.Shortfall\x12$\n\x07timings\x18\x04 \x03(\x0b\x32\x13.twostage.v1.Timing\x12&\n\x05lists\x18\x05 \x03(\x0b\x32\x17.twostage.v1.SourceList\x12\x15\n\rallowed_count\x18\x06 \x01(\x03\x12*\n\x0e\x61nswered_shard\x18\x07 \x01(\x0b\x32\x12.twostage.v1.Shard\"\"\n RetrievalServiceGetStatusRequest\"O\n!RetrievalServiceGetStatusResponse\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x1a.twostage.v1.ServiceStatus*\xf0\x01\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x16\n\x12SOURCE_USER_VECTOR\x10\x01\x12\x12\n\x0eSOURCE_POPULAR\x10\x02\x12\x18\n\x14SOURCE_INTEREST_TAGS\x10\x03\x12\x13\n\x0fSOURCE_INCLUDED\x10\x04\x12\x1b\n\x17SOURCE_INTEREST_VECTORS\x10\x05\x12\x15\n\x11SOURCE_NEIGHBOURS\x10\x06\x12\x13\n\x0fSOURCE_TRENDING\x10\x07\x12\x0e\n\nSOURCE_NEW\x10\x08\x12\x1a\n\x16SOURCE_REPRESENTATIVES\x10\t2\xbc\x02\n\x10RetrievalService\x12G\n\x08Retrieve\x12\x1c.twostage.v1.RetrieveRequest\x1a\x1d.twostage.v1.RetrieveResponse\x12s\n\x0cSimilarItems\x12\x30.twostage.v1.RetrievalServiceSimilarItemsRequest\x1a\x31.twostage.v1.RetrievalServiceSimilarItemsResponse\x12j\n\tGetStatus\x12-.twostage.v1.RetrievalServiceGetStatusRequest\x1a..twostage.v1.RetrievalServiceGetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'twostage.v1.retrieval_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SOURCE']._serialized_start=1884
-  _globals['_SOURCE']._serialized_end=2124
+  _globals['_SOURCE']._serialized_start=1941
+  _globals['_SOURCE']._serialized_end=2181
   _globals['_QUOTA']._serialized_start=70
   _globals['_QUOTA']._serialized_end=133
   _globals['_RETRIEVEREQUEST']._serialized_start=136
-  _globals['_RETRIEVEREQUEST']._serialized_end=493
-  _globals['_SHARDREQUEST']._serialized_start=495
-  _globals['_SHARDREQUEST']._serialized_end=558
-  _globals['_SOURCELIST']._serialized_start=561
-  _globals['_SOURCELIST']._serialized_end=730
-  _globals['_SOURCERANKS']._serialized_start=732
-  _globals['_SOURCERANKS']._serialized_end=797
-  _globals['_CANDIDATECOLUMNS']._serialized_start=800
-  _globals['_CANDIDATECOLUMNS']._serialized_end=931
-  _globals['_RETRIEVERESPONSE']._serialized_start=934
-  _globals['_RETRIEVERESPONSE']._serialized_end=1233
-  _globals['_SHARD']._serialized_start=1235
-  _globals['_SHARD']._serialized_end=1272
-  _globals['_RETRIEVALSERVICESIMILARITEMSREQUEST']._serialized_start=1275
-  _globals['_RETRIEVALSERVICESIMILARITEMSREQUEST']._serialized_end=1469
-  _globals['_RETRIEVALSERVICESIMILARITEMSRESPONSE']._serialized_start=1472
-  _globals['_RETRIEVALSERVICESIMILARITEMSRESPONSE']._serialized_end=1764
-  _globals['_RETRIEVALSERVICEGETSTATUSREQUEST']._serialized_start=1766
-  _globals['_RETRIEVALSERVICEGETSTATUSREQUEST']._serialized_end=1800
-  _globals['_RETRIEVALSERVICEGETSTATUSRESPONSE']._serialized_start=1802
-  _globals['_RETRIEVALSERVICEGETSTATUSRESPONSE']._serialized_end=1881
-  _globals['_RETRIEVALSERVICE']._serialized_start=2127
-  _globals['_RETRIEVALSERVICE']._serialized_end=2443
+  _globals['_RETRIEVEREQUEST']._serialized_end=525
+  _globals['_SHARDREQUEST']._serialized_start=527
+  _globals['_SHARDREQUEST']._serialized_end=590
+  _globals['_SOURCELIST']._serialized_start=593
+  _globals['_SOURCELIST']._serialized_end=762
+  _globals['_SOURCERANKS']._serialized_start=764
+  _globals['_SOURCERANKS']._serialized_end=829
+  _globals['_CANDIDATECOLUMNS']._serialized_start=832
+  _globals['_CANDIDATECOLUMNS']._serialized_end=963
+  _globals['_RETRIEVERESPONSE']._serialized_start=966
+  _globals['_RETRIEVERESPONSE']._serialized_end=1290
+  _globals['_SHARD']._serialized_start=1292
+  _globals['_SHARD']._serialized_end=1329
+  _globals['_RETRIEVALSERVICESIMILARITEMSREQUEST']._serialized_start=1332
+  _globals['_RETRIEVALSERVICESIMILARITEMSREQUEST']._serialized_end=1526
+  _globals['_RETRIEVALSERVICESIMILARITEMSRESPONSE']._serialized_start=1529
+  _globals['_RETRIEVALSERVICESIMILARITEMSRESPONSE']._serialized_end=1821
+  _globals['_RETRIEVALSERVICEGETSTATUSREQUEST']._serialized_start=1823
+  _globals['_RETRIEVALSERVICEGETSTATUSREQUEST']._serialized_end=1857
+  _globals['_RETRIEVALSERVICEGETSTATUSRESPONSE']._serialized_start=1859
+  _globals['_RETRIEVALSERVICEGETSTATUSRESPONSE']._serialized_end=1938
+  _globals['_RETRIEVALSERVICE']._serialized_start=2184
+  _globals['_RETRIEVALSERVICE']._serialized_end=2500
 # @@protoc_insertion_point(module_scope)

@@ -40,7 +40,7 @@ class Quota(_message.Message):
     def __init__(self, source: _Optional[_Union[Source, str]] = ..., max_count: _Optional[int] = ...) -> None: ...
 
 class RetrieveRequest(_message.Message):
-    __slots__ = ("generation", "history", "interest_tags", "filter", "exclude_item_ids", "exclude_rows", "count", "quotas", "include_item_ids", "return_item_ids", "return_source_ranks", "shard")
+    __slots__ = ("generation", "history", "interest_tags", "filter", "exclude_item_ids", "exclude_rows", "count", "quotas", "include_item_ids", "return_item_ids", "return_source_ranks", "shard", "return_history_weights")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     INTEREST_TAGS_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class RetrieveRequest(_message.Message):
     RETURN_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     RETURN_SOURCE_RANKS_FIELD_NUMBER: _ClassVar[int]
     SHARD_FIELD_NUMBER: _ClassVar[int]
+    RETURN_HISTORY_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     history: _common_pb2.History
     interest_tags: _containers.RepeatedScalarFieldContainer[str]
@@ -65,7 +66,8 @@ class RetrieveRequest(_message.Message):
     return_item_ids: bool
     return_source_ranks: bool
     shard: ShardRequest
-    def __init__(self, generation: _Optional[int] = ..., history: _Optional[_Union[_common_pb2.History, _Mapping]] = ..., interest_tags: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., exclude_rows: _Optional[_Iterable[int]] = ..., count: _Optional[int] = ..., quotas: _Optional[_Iterable[_Union[Quota, _Mapping]]] = ..., include_item_ids: _Optional[_Iterable[str]] = ..., return_item_ids: _Optional[bool] = ..., return_source_ranks: _Optional[bool] = ..., shard: _Optional[_Union[ShardRequest, _Mapping]] = ...) -> None: ...
+    return_history_weights: bool
+    def __init__(self, generation: _Optional[int] = ..., history: _Optional[_Union[_common_pb2.History, _Mapping]] = ..., interest_tags: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., exclude_rows: _Optional[_Iterable[int]] = ..., count: _Optional[int] = ..., quotas: _Optional[_Iterable[_Union[Quota, _Mapping]]] = ..., include_item_ids: _Optional[_Iterable[str]] = ..., return_item_ids: _Optional[bool] = ..., return_source_ranks: _Optional[bool] = ..., shard: _Optional[_Union[ShardRequest, _Mapping]] = ..., return_history_weights: _Optional[bool] = ...) -> None: ...
 
 class ShardRequest(_message.Message):
     __slots__ = ("with_shared_sources", "exhaustive")
@@ -118,7 +120,7 @@ class CandidateColumns(_message.Message):
     def __init__(self, rows: _Optional[_Iterable[int]] = ..., scores: _Optional[_Iterable[float]] = ..., sources: _Optional[_Iterable[int]] = ..., item_ids: _Optional[_Iterable[str]] = ..., source_ranks: _Optional[_Iterable[_Union[SourceRanks, _Mapping]]] = ...) -> None: ...
 
 class RetrieveResponse(_message.Message):
-    __slots__ = ("generation", "candidates", "history_rows", "shortfall", "timings", "lists", "allowed_count", "answered_shard")
+    __slots__ = ("generation", "candidates", "history_rows", "shortfall", "timings", "lists", "allowed_count", "answered_shard", "history_weights")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     HISTORY_ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -127,6 +129,7 @@ class RetrieveResponse(_message.Message):
     LISTS_FIELD_NUMBER: _ClassVar[int]
     ALLOWED_COUNT_FIELD_NUMBER: _ClassVar[int]
     ANSWERED_SHARD_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     candidates: CandidateColumns
     history_rows: _containers.RepeatedScalarFieldContainer[int]
@@ -135,7 +138,8 @@ class RetrieveResponse(_message.Message):
     lists: _containers.RepeatedCompositeFieldContainer[SourceList]
     allowed_count: int
     answered_shard: Shard
-    def __init__(self, generation: _Optional[int] = ..., candidates: _Optional[_Union[CandidateColumns, _Mapping]] = ..., history_rows: _Optional[_Iterable[int]] = ..., shortfall: _Optional[_Union[_common_pb2.Shortfall, _Mapping]] = ..., timings: _Optional[_Iterable[_Union[_common_pb2.Timing, _Mapping]]] = ..., lists: _Optional[_Iterable[_Union[SourceList, _Mapping]]] = ..., allowed_count: _Optional[int] = ..., answered_shard: _Optional[_Union[Shard, _Mapping]] = ...) -> None: ...
+    history_weights: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, generation: _Optional[int] = ..., candidates: _Optional[_Union[CandidateColumns, _Mapping]] = ..., history_rows: _Optional[_Iterable[int]] = ..., shortfall: _Optional[_Union[_common_pb2.Shortfall, _Mapping]] = ..., timings: _Optional[_Iterable[_Union[_common_pb2.Timing, _Mapping]]] = ..., lists: _Optional[_Iterable[_Union[SourceList, _Mapping]]] = ..., allowed_count: _Optional[int] = ..., answered_shard: _Optional[_Union[Shard, _Mapping]] = ..., history_weights: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Shard(_message.Message):
     __slots__ = ("index", "count")
