@@ -49,6 +49,7 @@ def run_load(
     seconds: float,
     timeout_seconds: float,
     on_progress: Callable[[int], None] = lambda _: None,
+    on_answer: Callable[[int, float, float, gateway_pb2.RecommendResponse], None] | None = None,
 ) -> LoadResult:
     """Sends ``rate`` requests a second, evenly spaced, for ``seconds``, and waits for the answers.
 
@@ -59,6 +60,8 @@ def run_load(
         seconds: How long, above 0.
         timeout_seconds: Each request's deadline.
         on_progress: Called with the number of requests sent so far.
+        on_answer: Called from other threads, one at a time, with an answered request's position, the moment it was due
+            (of ``time.perf_counter``), its latency in seconds and the answer; None looks at no answer.
     """
     stub = gateway_pb2_grpc.RecommendationServiceStub(channel)
     due_count = max(1, round(rate * seconds))
@@ -67,12 +70,15 @@ def run_load(
     outstanding = threading.Semaphore(0)
     started = time.perf_counter() + 0.05
 
-    def collect(call: grpc.Future[gateway_pb2.RecommendResponse], due: float) -> None:
+    def collect(call: grpc.Future[gateway_pb2.RecommendResponse], position: int, due: float) -> None:
         latency = time.perf_counter() - due
         error = call.exception()
         with lock:
             if error is None:
-                result.latencies.setdefault(gateway_pb2.Rung.Name(call.result().rung), []).append(latency)
+                answer = call.result()
+                result.latencies.setdefault(gateway_pb2.Rung.Name(answer.rung), []).append(latency)
+                if on_answer is not None:
+                    on_answer(position, due, latency, answer)
             else:
                 code = error.code().name if isinstance(error, grpc.RpcError) else type(error).__name__
                 result.errors[code] = result.errors.get(code, 0) + 1
@@ -86,7 +92,7 @@ def run_load(
         else:
             result.latest_start_seconds = max(result.latest_start_seconds, -wait)
         call = stub.Recommend.future(requests[position % len(requests)], timeout=timeout_seconds)
-        call.add_done_callback(lambda done, due=due: collect(done, due))
+        call.add_done_callback(lambda done, position=position, due=due: collect(done, position, due))
         if position % 50 == 0:
             on_progress(position)
     for _ in range(due_count):
