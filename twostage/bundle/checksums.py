@@ -8,6 +8,9 @@ from pathlib import Path
 
 from twostage.bundle.errors import BundleCorrupt
 from twostage.bundle.manifest import FileEntry
+from twostage.bundle.transfer import Meter
+
+_BLOCK_BYTES = 4 << 20
 
 
 def sum_file(path: Path) -> FileEntry:
@@ -23,13 +26,47 @@ def sum_folder(folder: Path) -> dict[str, FileEntry]:
     return {path.relative_to(folder).as_posix(): sum_file(path) for path in paths}
 
 
-def verify_files(root: Path, files: Mapping[str, FileEntry], prefixes: Iterable[str] = ("",)) -> int:
+def verify_file(path: Path, expected: FileEntry, meter: Meter | None = None) -> None:
+    """Compares a file with its sum.
+
+    Args:
+        path: The file.
+        expected: Its size and sum.
+        meter: Counts the bytes that were read.
+
+    Raises:
+        BundleCorrupt: It is absent, of another size, or of another sum.
+    """
+    if not path.is_file():
+        raise BundleCorrupt(path, f"a file of {expected.byte_count} bytes", "no file")
+    try:
+        size = path.stat().st_size
+        if size != expected.byte_count:
+            raise BundleCorrupt(path, f"{expected.byte_count} bytes", f"{size} bytes")
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+                if meter is not None:
+                    meter.add(len(block))
+    except OSError as error:
+        # Removed while it is looked at, a failing disk, another person's file.
+        raise BundleCorrupt(path, f"a file of {expected.byte_count} bytes", error.strerror or str(error)) from error
+    received = digest.hexdigest()
+    if received != expected.sha256:
+        raise BundleCorrupt(path, f"sha256 {expected.sha256[:12]}…", f"sha256 {received[:12]}…")
+
+
+def verify_files(
+    root: Path, files: Mapping[str, FileEntry], prefixes: Iterable[str] = ("",), *, meter: Meter | None = None
+) -> int:
     """Compares files with their sums.
 
     Args:
         root: What the files' paths are relative to.
         files: Paths and sums.
         prefixes: Only paths that start with one of these are read.
+        meter: Counts the bytes that were read.
 
     Returns:
         How many files were compared.
@@ -38,18 +75,7 @@ def verify_files(root: Path, files: Mapping[str, FileEntry], prefixes: Iterable[
         BundleCorrupt: A file is absent, of another size, or of another sum.
     """
     wanted = tuple(prefixes)
-    compared = 0
-    for relative, expected in files.items():
-        if not relative.startswith(wanted):
-            continue
-        path = root / relative
-        if not path.is_file():
-            raise BundleCorrupt(path, f"a file of {expected.byte_count} bytes", "no file")
-        size = path.stat().st_size
-        if size != expected.byte_count:
-            raise BundleCorrupt(path, f"{expected.byte_count} bytes", f"{size} bytes")
-        received = sum_file(path).sha256
-        if received != expected.sha256:
-            raise BundleCorrupt(path, f"sha256 {expected.sha256[:12]}…", f"sha256 {received[:12]}…")
-        compared += 1
-    return compared
+    chosen = {relative: expected for relative, expected in files.items() if relative.startswith(wanted)}
+    for relative, expected in chosen.items():
+        verify_file(root / relative, expected, meter)
+    return len(chosen)

@@ -114,7 +114,9 @@ def known_people(store: Store, *, limit: int, least_count: int = 1) -> list[User
     Raises:
         StoreMissing: The store carries no histories.
     """
-    folder = histories_folder(store, store.current())
+    number = store.current()
+    store.fetch_histories(number)
+    folder = histories_folder(store, number)
     if not folder.is_dir():
         raise StoreMissing(f"{folder}: no histories; `twostage train` writes them")
     people = (person for person in read_histories(folder) if len(person.item_ids) >= least_count)

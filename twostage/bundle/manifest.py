@@ -239,9 +239,21 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError:
         raise BundleCorrupt(path, "a manifest", "no file (half-written?)") from None
+    return parse_manifest(content, path)
+
+
+def parse_manifest(content: bytes, path: Path | str) -> Manifest:
+    """Reads and checks a manifest's bytes; ``path`` names them in errors.
+
+    Raises:
+        BundleCorrupt: They are no JSON, altered, or lack a field.
+        BundleUnsupported: They are of another format version.
+    """
+    try:
+        document = json.loads(content.decode("utf-8"))
     except ValueError as error:
         raise BundleCorrupt(path, "JSON in UTF-8", str(error)) from error
     if not isinstance(document, dict):

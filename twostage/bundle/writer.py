@@ -5,8 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,11 +16,14 @@ from numpy.typing import NDArray
 from twostage.bundle.arrays import write_array
 from twostage.bundle.attributes import Attributes
 from twostage.bundle.checksums import sum_folder
-from twostage.bundle.errors import StoreBusy
+from twostage.bundle.durability import sync_path, sync_tree
+from twostage.bundle.errors import StoreBusy, StoreUnwritable
 from twostage.bundle.id_table import IdTable
+from twostage.bundle.locks import locked
 from twostage.bundle.manifest import Manifest, write_manifest
 from twostage.bundle.store import Store
 from twostage.bundle.strings import StringColumn
+from twostage.bundle.transfer import Watch
 
 _PREFIX = ".writing-"
 
@@ -30,7 +32,9 @@ class GenerationWriter:
     """Writes the next generation of a store; used in a ``with`` block that ends in :meth:`publish`.
 
     Until then everything lies in a folder aside that no reader looks at. A block left without publishing, by an
-    error or Ctrl-C, removes it; what a killed process leaves is removed by the next writer.
+    error or Ctrl-C, removes it; what a killed process leaves is removed by the next writer. A number that a writer
+    got is not given again, whatever becomes of it. For a remote store all this happens in its cache, and publishing
+    ends with sending it.
 
     Args:
         store: The store, made when it does not exist.
@@ -41,18 +45,26 @@ class GenerationWriter:
         self.generation = 0
         self._aside = Path()
         self._lock: int | None = None
+        self._moved = False
 
     def __enter__(self) -> Self:
-        """Reserves the next number."""
+        """Reserves the next number.
+
+        Raises:
+            StoreUnwritable: The file system is full, read-only or not ours to write to.
+            StoreUnreachable: A remote store does not answer.
+        """
         folder = self.store.generations_path
-        folder.mkdir(parents=True, exist_ok=True)
         # Reserving and tidying exclude each other, or one writer could take another's new folder for an abandoned one.
-        with _locked(folder / ".reserving"):
+        with locked(folder / ".reserving"):
             self._remove_abandoned()
-            self.generation = self._highest() + 1
+            self.generation = self.store.claim(self._highest() + 1)
             self._aside = folder / f"{_PREFIX}{self.generation}"
-            self._aside.mkdir()
-            lock = os.open(self._aside / ".lock", os.O_CREAT | os.O_RDWR)
+            try:
+                self._aside.mkdir()
+                lock = os.open(self._aside / ".lock", os.O_CREAT | os.O_RDWR)
+            except OSError as error:
+                raise StoreUnwritable(self._aside, error) from error
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._lock = lock
         self.path.mkdir()
@@ -66,6 +78,8 @@ class GenerationWriter:
     ) -> None:
         """Removes what was not published."""
         shutil.rmtree(self._aside, ignore_errors=True)
+        if not self._moved:
+            self.store.release(self.generation)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -106,16 +120,20 @@ class GenerationWriter:
         write_popularity(items, popularity)
         return Attributes.write(items / "attributes", attributes)
 
-    def publish(self, fields: Mapping[str, Any], *, make_current: bool = True) -> Manifest:
+    def publish(self, fields: Mapping[str, Any], *, make_current: bool = True, watch: Watch | None = None) -> Manifest:
         """Sums all files, writes the manifest, moves everything into place and then moves CURRENT.
 
         Args:
             fields: The manifest's fields, without generation, files, model_files and checksum.
             make_current: False leaves CURRENT where it is.
+            watch: Told of bytes sent to a remote store and of bytes in all.
 
         Raises:
             pydantic.ValidationError: A field is missing or wrong.
-            StoreBusy: A folder of this number appeared meanwhile.
+            StoreBusy: A generation of this number appeared meanwhile.
+            StoreUnreachable: A remote store does not answer. The generation is whole in the cache; sending it again
+                goes on where this stopped.
+            StoreUnwritable: The file system is full, read-only or not ours to write to.
         """
         models = self._aside / "models"
         model_files = sum_folder(models) if models.is_dir() else {}
@@ -125,14 +143,19 @@ class GenerationWriter:
             files=sum_folder(self.path),
             model_files={f"models/{path}": entry for path, entry in model_files.items()},
         )
-        manifest = write_manifest(self.path, manifest)
-        _sync_tree(self._aside)
-        if models.is_dir():
-            for model in sorted(models.iterdir()):
-                target = self.store.models_path / model.name / str(self.generation)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _move(model / str(self.generation), target)
-        _move(self.path, self.store.generations_path / str(self.generation))
+        try:
+            manifest = write_manifest(self.path, manifest)
+            sync_tree(self._aside)
+            if models.is_dir():
+                for model in sorted(models.iterdir()):
+                    target = self.store.models_path / model.name / str(self.generation)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    _move(model / str(self.generation), target)
+            _move(self.path, self.store.generations_path / str(self.generation))
+        except OSError as error:
+            raise StoreUnwritable(self.path, error) from error
+        self._moved = True
+        self.store.send(self.generation, watch=watch)
         if make_current:
             self.store.set_current(self.generation)
         return manifest
@@ -174,28 +197,8 @@ def write_popularity(items: Path, popularity: NDArray[np.floating | np.integer])
     write_array(items / "popular_rows.npy", np.argsort(-popularity, kind="stable").astype(np.uint32))
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _move(source: Path, target: Path) -> None:
     if target.exists():
         raise StoreBusy(f"{target}: expected no such folder, another process made it meanwhile")
     source.rename(target)
-
-
-def _sync_tree(folder: Path) -> None:
-    """Makes files durable before they become visible, so that a crash cannot publish empty ones."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    sync_path(target.parent)

@@ -1,62 +1,68 @@
-"""``twostage generations``: what a store holds."""
+"""``twostage generations``: what a store holds, whether it is whole, and going back."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.table import Table
+from rich.text import Text
 
-from twostage.bundle.errors import BundleError
-from twostage.bundle.store import Store
+from twostage.bundle.errors import BundleError, GenerationMissing, StoreMissing
+from twostage.bundle.open_store import open_store
+from twostage.bundle.remote_store import RemoteStore
+from twostage.bundle.rollback import roll_back
+from twostage.bundle.store import Store, byte_count
+from twostage.commands.transfer_progress import transfer_progress
 from twostage.options import store_option
 from twostage.terminal import make_console
 
 
 @click.group()
 def generations() -> None:
-    """List and verify a store's generations."""
+    """List, verify and roll back a store's generations."""
 
 
 @generations.command("list")
 @store_option
-def list_generations(store_path: Path) -> None:
-    """List the generations, the newest first; the current one is marked."""
-    store = Store(store_path)
-    current = store.current()
+def list_generations(store_path: Path | str) -> None:
+    """List the generations, the newest first; the current one and the one before it are marked."""
+    store = open_store(store_path)
+    current, complaint = _pointer(store)
+    numbers = store.generations()
+    previous = None if current is None else max((number for number in numbers if number < current), default=None)
     table = Table("generation", "made", "items", "data", "index", "recall", "size", "")
-    for number in reversed(store.generations()):
+    for number in reversed(numbers):
+        mark = {current: "current", previous: "previous"}.get(number, "")
         try:
-            manifest = store.open(number).manifest
-        except BundleError as error:
-            table.add_row(str(number), "", "", "", "", "", "", f"[red]{error}[/red]")
+            cells = _describe(store, number)
+        except GenerationMissing:
+            # Removed since it was listed.
             continue
-        index = manifest.tower.index
-        byte_count = sum(entry.byte_count for entry in [*manifest.files.values(), *manifest.model_files.values()])
-        table.add_row(
-            str(number),
-            manifest.created_at,
-            f"{manifest.item_count:,}",
-            manifest.source.name,
-            index.factory,
-            "" if index.recall is None else f"{index.recall:.3f} at {index.recall_at}",
-            f"{byte_count / 1e6:.1f} MB",
-            "current" if number == current else "",
-        )
+        except BundleError as error:
+            table.add_row(str(number), *[""] * 6, Text(f"{mark} {error}".strip(), "red"))
+        else:
+            table.add_row(str(number), *cells, mark)
     make_console().print(table)
+    for number in _unsent(store):
+        click.echo(f"generation {number}: written here but not sent; `twostage generations upload` goes on", err=True)
+    if current is not None and current not in numbers:
+        complaint = GenerationMissing(current, numbers)
+    if complaint is not None:
+        raise complaint
 
 
 @generations.command("verify")
 @store_option
 @click.argument("numbers", type=int, nargs=-1)
-def verify(store_path: Path, numbers: tuple[int, ...]) -> None:
+def verify(store_path: Path | str, numbers: tuple[int, ...]) -> None:
     """Compare every file of the generations NUMBERS (all when none is given) with its sum."""
-    store = Store(store_path)
-    failures: list[Any] = []
+    store = open_store(store_path)
+    failures: list[int] = []
     for number in numbers or store.generations() or (store.current(),):
         try:
-            count = store.verify(number)
+            with transfer_progress(f"generation {number}") as watch:
+                count = store.verify(number, watch=watch)
         except BundleError as error:
             failures.append(number)
             click.echo(f"generation {number}: {error}", err=True)
@@ -64,3 +70,79 @@ def verify(store_path: Path, numbers: tuple[int, ...]) -> None:
             click.echo(f"generation {number}: {count} files as summed")
     if failures:
         raise click.ClickException(f"{len(failures)} generation(s) failed: {', '.join(map(str, failures))}")
+
+
+@generations.command("rollback")
+@store_option
+@click.option("--to", type=click.IntRange(min=1), help="The generation.  [default: the newest older one that verifies]")
+@click.option(
+    "--verify/--no-verify",
+    "with_sums",
+    default=True,
+    show_default=True,
+    help="Compare every file of the generation with its sum before it becomes current.",
+)
+def rollback(store_path: Path | str, to: int | None, with_sums: bool) -> None:
+    """Make an older generation the current one; running services follow."""
+    store = open_store(store_path)
+
+    def check(number: int) -> None:
+        if not with_sums:
+            store.manifest(number)
+            return
+        with transfer_progress(f"generation {number}") as watch:
+            store.verify(number, watch=watch)
+
+    done = roll_back(store, to, check=check)
+    for number, error in done.skipped.items():
+        click.echo(f"generation {number} is skipped: {error}", err=True)
+    click.echo(f"generation {done.source} -> {done.target}")
+
+
+@generations.command("upload")
+@store_option
+@click.option(
+    "--current/--no-current", "make_current", default=True, show_default=True, help="Make the newest current."
+)
+def upload(store_path: Path | str, make_current: bool) -> None:
+    """Go on with sending what was written on this machine and could not be sent to a remote store."""
+    store = open_store(store_path)
+    numbers = _unsent(store)
+    if not numbers:
+        click.echo("nothing to send")
+        return
+    for number in numbers:
+        with transfer_progress(f"generation {number}") as watch:
+            store.send(number, watch=watch)
+        store.send_histories(number)
+        click.echo(f"generation {number}: sent")
+    if make_current:
+        store.set_current(numbers[-1])
+        click.echo(f"generation {numbers[-1]} is current")
+
+
+def _pointer(store: Store) -> tuple[int | None, BundleError | None]:
+    """What CURRENT says, or what is wrong with it: the list is wanted all the more then."""
+    try:
+        return store.pointer(), None
+    except BundleError as error:
+        if isinstance(error, StoreMissing) and not store.generations():
+            raise
+        return None, error
+
+
+def _unsent(store: Store) -> list[int]:
+    return store.unsent() if isinstance(store, RemoteStore) else []
+
+
+def _describe(store: Store, number: int) -> tuple[str, ...]:
+    manifest = store.manifest(number)
+    index = manifest.tower.index
+    return (
+        manifest.created_at,
+        f"{manifest.item_count:,}",
+        manifest.source.name,
+        index.factory,
+        "" if index.recall is None else f"{index.recall:.3f} at {index.recall_at}",
+        f"{byte_count(manifest) / 1e6:.1f} MB",
+    )

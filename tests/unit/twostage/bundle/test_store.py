@@ -7,66 +7,24 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.small_generation import publish_small
+from tests.unprivileged import run_unprivileged
 from twostage.bundle.errors import BundleCorrupt, BundleUnsupported, GenerationMissing, StoreMissing
-from twostage.bundle.manifest import Manifest
 from twostage.bundle.store import Store
 from twostage.bundle.writer import GenerationWriter
-
-FIELDS: dict[str, Any] = {
-    "created_at": "2026-01-01T00:00:00Z",
-    "item_count": 2,
-    "recorded_actions": ["rated"],
-    "actions": [{"name": "liked", "source": "rated", "min_value": 4.0}],
-    "feature_schema": {"title": "title", "text": ["title"]},
-    "attributes": {"tags": "values"},
-    "towers": {
-        "content": {
-            "dimension": 2,
-            "history_length": 50,
-            "item_vectors": "retrieval/content/item_vectors.npy",
-            "user_tower": "retrieval/content/user_tower.tflite",
-            "index": {"family": "exact", "factory": "Flat", "file": "retrieval/content/index.faiss"},
-        }
-    },
-    "default_tower": "content",
-    "rankers": {
-        "content": {
-            "model": "content",
-            "inputs": ["candidate_features"],
-            "actions": ["liked"],
-            "candidate_table": "ranking/content/candidates.npy",
-            "blend": {"liked": 1.0},
-        }
-    },
-    "default_ranker": "content",
-    "source": {"name": "test", "fingerprint": "0"},
-}
-
-
-def publish(store: Store, *, make_current: bool = True) -> Manifest:
-    with GenerationWriter(store) as writer:
-        writer.write_items(
-            item_ids=["a", "b"],
-            titles=["A", ""],
-            popularity=np.array([1.0, 3.0]),
-            attributes={"tags": [["x"], []]},
-        )
-        model = writer.model_path("content")
-        model.mkdir()
-        (model / "saved_model.pb").write_bytes(b"a model")
-        return writer.publish(FIELDS, make_current=make_current)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "store")
-    publish(store)
+    publish_small(store)
     return store
 
 
@@ -86,8 +44,8 @@ def test_a_published_generation_reads_back(store: Store) -> None:
 
 
 def test_generations_count_up_and_current_moves_last(store: Store) -> None:
-    publish(store)
-    publish(store, make_current=False)
+    publish_small(store)
+    publish_small(store, make_current=False)
     assert store.generations() == [1, 2, 3]
     assert store.current() == 2
     store.set_current(1)
@@ -128,8 +86,8 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(store: Store) -> None:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert store.generations() == [1]
-    publish(store)
-    assert folders_of(store) == ["1", "2"]
+    publish_small(store)
+    assert folders_of(store) == ["1", "4"], "what two writers were given is given to nobody else"
 
 
 def test_a_store_that_is_missing_or_empty_says_so(tmp_path: Path) -> None:
@@ -153,7 +111,7 @@ def test_a_pointer_that_is_no_file_says_so(store: Store) -> None:
 
 
 def test_a_pointer_to_a_removed_generation_names_those_there_are(store: Store) -> None:
-    publish(store)
+    publish_small(store)
     store.remove(1)
     assert not (store.models_path / "content" / "1").exists()
     (store.path / "CURRENT").write_text("1\n")
@@ -209,3 +167,117 @@ def test_another_format_version_is_refused_by_name(store: Store) -> None:
     path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
     with pytest.raises(BundleUnsupported, match="reads format version 1, found 2"):
         store.open()
+
+
+@pytest.mark.parametrize("content", ["", "1", "1\n2\n", "-1\n", "\n"])
+def test_a_pointer_that_is_not_one_number_and_the_end_of_a_line_is_refused(store: Store, content: str) -> None:
+    publish_small(store)
+    (store.path / "CURRENT").write_text(content)
+    with pytest.raises(BundleCorrupt, match="CURRENT: expected a generation's number"):
+        store.current()
+
+
+def test_a_number_is_never_given_twice(store: Store) -> None:
+    publish_small(store)
+    store.set_current(1)
+    store.remove(2)
+    assert publish_small(store).generation == 3
+    with GenerationWriter(store) as writer:
+        assert writer.generation == 4
+    assert publish_small(store).generation == 5
+
+
+def test_a_number_of_a_store_that_kept_no_claims_is_not_given_again(store: Store) -> None:
+    publish_small(store)
+    for claim in store.claims_path.iterdir():
+        claim.unlink()
+    assert publish_small(store).generation == 3
+    store.set_current(1)
+    store.remove(3)
+    assert publish_small(store).generation == 4
+
+
+def test_the_previous_generation_is_the_newest_published_one_below(store: Store) -> None:
+    publish_small(store)
+    publish_small(store)
+    (store.generations_path / "2" / "manifest.json").unlink()
+    assert store.previous(3) == 1
+    assert store.previous(1) is None
+    assert store.previous(9) == 3
+
+
+def test_fetching_from_a_local_store_only_asks_whether_the_generation_is_there(store: Store) -> None:
+    before = sorted(store.path.rglob("*"))
+    store.fetch(1)
+    store.fetch(1, ("items/",), models=False)
+    store.evict(1)
+    assert sorted(store.path.rglob("*")) == before
+    with pytest.raises(GenerationMissing, match="generation 2 is not in the store; present: 1"):
+        store.fetch(2)
+
+
+@pytest.fixture
+def publisher(store: Store) -> Iterator[None]:
+    """Publishes and removes, again and again, in a process of its own."""
+    script = textwrap.dedent("""
+        import sys
+        from tests.small_generation import publish_small
+        from twostage.bundle.store import Store
+        store = Store(sys.argv[1])
+        while True:
+            number = publish_small(store).generation
+            print(number, flush=True)
+            store.remove(store.previous(number))
+    """)
+    command = [sys.executable, "-c", script, str(store.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "2\n"
+        # Read on, or a full pipe would hold the publisher up.
+        reader = threading.Thread(target=process.stdout.read)
+        reader.start()
+        yield
+        process.kill()
+        reader.join()
+
+
+@pytest.mark.usefixtures("publisher")
+def test_readers_see_whole_generations_while_others_publish_and_remove(store: Store) -> None:
+    seen: set[int] = set()
+    damaged: list[int] = []
+    while len(seen) < 8:
+        number = store.current()
+        assert number >= max(seen, default=0)
+        seen.add(number)
+        try:
+            assert store.open(number, verify=("",)).ids.rows(["b"]).tolist() == [1]
+        except (GenerationMissing, BundleCorrupt):
+            # Removed while it was read: then it is gone, and nothing says otherwise.
+            damaged += {number} & set(store.generations())
+    assert not damaged
+
+
+def test_a_store_that_may_not_be_written_is_read_and_refuses_writes_in_one_line(store: Store) -> None:
+    script = """
+        import sys
+        from twostage.bundle.errors import StoreUnwritable
+        from twostage.bundle.store import Store
+        from twostage.bundle.writer import GenerationWriter
+        store = Store(sys.argv[1])
+        assert store.generations() == [1, 2] and store.current() == 2
+        assert store.verify(store.open().number) > 1
+        def write():
+            with GenerationWriter(store):
+                pass
+        for action in (lambda: store.set_current(1), lambda: store.remove(1), write):
+            try:
+                action()
+            except StoreUnwritable as error:
+                assert "cannot be written" in str(error), error
+            else:
+                raise SystemExit("written")
+    """
+    publish_small(store)
+    run_unprivileged(script, store.path)
+    assert store.generations() == [1, 2]
+    assert store.current() == 2
