@@ -1,0 +1,1 @@
+"""Families of rankers behind one signature: built, trained, exported and served alike."""
