@@ -9,7 +9,10 @@ from twostage.rpc.flags import run_server, service_parser
 
 _FLAGS = {
     "model-server": ("ADDRESS", "host:port or unix:///path; 127.0.0.1:8500"),
-    "model-server-wait-seconds": ("S", "how long a start waits for it; 60"),
+    "model-server-wait-seconds": ("S", "how long it may take to have a generation's models; 60"),
+    "model-config-file": ("FILE", "name the versions to hold in the model server's config; others do"),
+    "model-retire-seconds": ("S", "how long a version stays named that is no longer needed; 10"),
+    "generation-poll-seconds": ("S", "between two looks at the store's CURRENT, 0 for never again; 1"),
 }
 
 

@@ -28,6 +28,8 @@ def wait_for_models(
     wait_seconds: float,
     logger: FilteringBoundLogger,
     tell: Callable[[str], None] = lambda _: None,
+    require_wanted: Callable[[], None] = lambda: None,
+    deadline: float | None = None,
 ) -> None:
     """Returns once every model is AVAILABLE at a version.
 
@@ -38,15 +40,19 @@ def wait_for_models(
         wait_seconds: How long to wait for all of them together; it is asked at least once.
         logger: Is told what is waited for: at once, whenever that changes, and every ten seconds.
         tell: Is told the same, e.g. to show it in a status.
+        require_wanted: Called again and again; what it raises ends the waiting.
+        deadline: By ``time.monotonic()``, when the waiting ends where several share one wait; a whole one when None.
 
     Raises:
         ModelUnavailable: The time is over, or the server says that it failed to load a model.
     """
-    deadline = time.monotonic() + wait_seconds
+    if deadline is None:
+        deadline = time.monotonic() + wait_seconds
     for model in dict.fromkeys(models):
         told = ""
         remind = 0.0
         while (missing := _missing(client, model, version)) is not None:
+            require_wanted()
             now = time.monotonic()
             if now >= deadline:
                 raise ModelUnavailable(

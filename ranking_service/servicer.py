@@ -8,10 +8,10 @@ import grpc
 import numpy as np
 
 from ranking_service.convert import to_query, to_response
-from ranking_service.engine.engine import RankingEngine
 from ranking_service.engine.errors import RankingError
-from ranking_service.engine.scorer import Scorer
-from twostage.errors import GenerationNotLoaded, InvalidField, NotReady
+from ranking_service.held import Held
+from twostage.errors import NotReady
+from twostage.generations.keeper import Keeper
 from twostage.messages.status import StatusWriter
 from twostage.rpc import request_event
 from twostage.rpc.deadlines import remaining_seconds
@@ -23,9 +23,10 @@ SERVICE_NAME = "twostage.v1.RankingService"
 
 
 class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
-    """Answers Rank and GetStatus; empty-handed until :meth:`hold`.
+    """Answers Rank and GetStatus.
 
     Args:
+        keeper: Holds the generations; requests are refused until it holds one.
         default_timeout_seconds: How long a request may take whose caller set no deadline.
         margin_seconds: What of the caller's time is kept for the way back.
 
@@ -33,17 +34,13 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         detail: Why it does not serve yet, for GetStatus.
     """
 
-    def __init__(self, default_timeout_seconds: float, margin_seconds: float) -> None:
+    def __init__(self, keeper: Keeper[Held], default_timeout_seconds: float, margin_seconds: float) -> None:
         self.detail = "loading"
+        self._keeper = keeper
         self._default_timeout_seconds = default_timeout_seconds
         self._margin_seconds = margin_seconds
         libraries = {"numpy": np.__version__, "grpcio": grpc.__version__}
         self._status = StatusWriter(SERVICE, package_version(), libraries)
-        self._held: tuple[RankingEngine, Scorer] | None = None
-
-    def hold(self, engine: RankingEngine, scorer: Scorer) -> None:
-        """Serves this generation from now on."""
-        self._held = engine, scorer
 
     def Rank(self, request: ranking_pb2.RankRequest, context: grpc.ServicerContext) -> ranking_pb2.RankResponse:  # noqa: N802
         """Answers exactly ``count`` items or says why not.
@@ -52,13 +49,10 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
             TwostageError: The interceptor turns it into a status.
         """
         start = perf_counter()
-        if self._held is None:
+        if not self._keeper.all:
             raise NotReady("loading", detail=self.detail)
-        engine, scorer = self._held
-        if request.generation < 0:
-            raise InvalidField("generation", "0 for the active one, or a generation's number", request.generation)
-        if request.generation not in (0, engine.number):
-            raise GenerationNotLoaded(request.generation, [engine.number])
+        held = self._keeper.held(request.generation)
+        engine, scorer = held.engine, held.scorer
         query = to_query(request, engine.rows_of, engine.action_codes)
         left = remaining_seconds(
             context, self._default_timeout_seconds, least=self._margin_seconds, during="before ranking"
@@ -85,7 +79,7 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
     ) -> ranking_pb2.RankingServiceGetStatusResponse:
         """What this replica holds; answered while it loads, too."""
         del request, context
-        held = self._held
+        keeper = self._keeper
         return ranking_pb2.RankingServiceGetStatusResponse(
-            status=self._status.write(held[0] if held is not None else None, self.detail)
+            status=self._status.write(keeper.all, self.detail, refused=keeper.refused, preparing=keeper.preparing)
         )

@@ -20,8 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = service_parser(
         "retrieval_service",
-        "Finds candidates in the catalogue of a store's generation.",
+        "Finds candidates in the catalogue of a store's generations.",
         {
+            "generation-poll-seconds": ("S", "between two looks at the store's CURRENT, 0 for never again; 1"),
             "shard": ("I", "which of the index's shards is searched, from 0; the whole index"),
             "milvus-uri": ("URI", "search this Milvus instead of the bundle's index"),
             "milvus-token": ("TOKEN", "what Milvus asks for; better given in the environment"),

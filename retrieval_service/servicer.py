@@ -5,18 +5,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 
 import grpc
 
 from retrieval_service.convert import query_of, response_of, similar_query_of, similar_response_of, write_gathered
-from retrieval_service.engine.engine import RetrievalEngine
 from retrieval_service.engine.query import Candidates, Gathered
+from retrieval_service.held import Held
 from retrieval_service.metrics import RetrievalMetrics
-from twostage.bundle.generation import Generation
-from twostage.errors import GenerationNotLoaded, NotReady
+from twostage.generations.keeper import Keeper
 from twostage.messages.status import StatusWriter
 from twostage.rpc import request_event
 from twostage.rpc.metrics import package_version
@@ -25,44 +22,28 @@ from twostage.v1 import retrieval_pb2, retrieval_pb2_grpc
 _LIBRARIES = ("ai-edge-litert", "faiss-cpu", "grpcio", "numpy")
 
 
-def _nothing() -> None:
-    """Mapped files are let go of with the last reference."""
-
-
-@dataclass(frozen=True)
-class Held:
-    """A generation that can be asked; ``close`` lets go of what its index holds beside files."""
-
-    generation: Generation
-    engine: RetrievalEngine
-    close: Callable[[], None] = _nothing
-
-
 class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
-    """Answers for the generation it was given; until then it has none.
+    """Answers for the generations that are held; until there is one, none.
 
     Args:
+        keeper: Holds them.
         metrics: Counted for every answer.
     """
 
-    def __init__(self, metrics: RetrievalMetrics) -> None:
+    def __init__(self, keeper: Keeper[Held], metrics: RetrievalMetrics) -> None:
+        self._keeper = keeper
         self._metrics = metrics
-        self._held: Held | None = None
         # Read once: finding a package's metadata takes longer than a search.
         self._status = StatusWriter("retrieval", package_version(), {name: version(name) for name in _LIBRARIES})
-
-    def hold(self, held: Held) -> None:
-        """Answers for this generation from now on."""
-        self._held = held
 
     def Retrieve(  # noqa: N802 - the contract's name
         self, request: retrieval_pb2.RetrieveRequest, context: grpc.ServicerContext
     ) -> retrieval_pb2.RetrieveResponse:
         """Finds exactly `count` candidates or says why not; a gateway that merges shards gets what sources brought."""
         started = time.perf_counter()
-        held = self._holding(request.generation)
+        held = self._keeper.held(request.generation)
         ids = held.generation.ids
-        number = held.generation.number
+        number = held.number
         query = query_of(request, ids)
         resolve_ms = (time.perf_counter() - started) * 1e3
         if request.HasField("shard"):
@@ -87,9 +68,9 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
     ) -> retrieval_pb2.RetrievalServiceSimilarItemsResponse:
         """Finds the items that are nearest to one, exactly `count` or says why not."""
         started = time.perf_counter()
-        held = self._holding(request.generation)
+        held = self._keeper.held(request.generation)
         ids = held.generation.ids
-        number = held.generation.number
+        number = held.number
         query = similar_query_of(request, ids)
         resolve_ms = (time.perf_counter() - started) * 1e3
         if request.HasField("shard"):
@@ -106,20 +87,10 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
         self, request: retrieval_pb2.RetrievalServiceGetStatusRequest, context: grpc.ServicerContext
     ) -> retrieval_pb2.RetrievalServiceGetStatusResponse:
         """Tells what this replica holds; answered while loading too."""
-        held = self._held
+        keeper = self._keeper
         return retrieval_pb2.RetrievalServiceGetStatusResponse(
-            status=self._status.write(held.generation if held is not None else None)
+            status=self._status.write(keeper.all, refused=keeper.refused, preparing=keeper.preparing)
         )
-
-    def _holding(self, generation: int) -> Held:
-        """What is held, when it is the generation asked for; 0 asks for any."""
-        held = self._held
-        if held is None:
-            raise NotReady("no generation is loaded")
-        number = held.generation.number
-        if generation not in (0, number):
-            raise GenerationNotLoaded(generation, [number])
-        return held
 
     def _count(self, generation: int, candidates: Candidates, count: int) -> None:
         self._metrics.count(candidates)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from twostage.generations.settings import PollSeconds, StoreLocation
 from twostage.rpc.settings import GenerationNumber, Port, ServiceSettings
 
 
@@ -15,9 +15,9 @@ class RetrievalSettings(ServiceSettings):
     """What the retrieval service can be told, beside what every service can.
 
     Attributes:
-        store: The folder of the store whose generation is served.
-        generation: Which one, so that a service that is started anew serves what its neighbours serve; the store's
-            current one when unset.
+        store: The folder or URL of the store whose generations are served.
+        generation: Serve this one and no other, whatever the store's CURRENT names; follow CURRENT when unset.
+        generation_poll_seconds: Between two looks at CURRENT; 0 looks only at the start.
         verify_checksums: True compares the sums of all files that are read before serving; about a second for each
             gigabyte.
         shard: Which of the index's shards this server searches, from 0, for gateways that merge all of them; the whole
@@ -34,8 +34,9 @@ class RetrievalSettings(ServiceSettings):
 
     port: Port = 50051
     metrics_port: Port = 9101
-    store: Path
+    store: StoreLocation
     generation: GenerationNumber | None = None
+    generation_poll_seconds: PollSeconds = 1.0
     verify_checksums: bool = True
     shard: Annotated[int, Field(ge=0)] | None = None
     milvus_uri: str | None = None

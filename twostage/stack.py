@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,8 +15,10 @@ from typing import NamedTuple
 
 from twostage.bundle.checksums import verify_files
 from twostage.bundle.errors import BundleError
-from twostage.bundle.histories import histories_folder
 from twostage.bundle.store import Store
+from twostage.generations.model_config import model_config_text
+from twostage.history_import import HistoryImport
+from twostage.model_server_process import model_server_process
 from twostage.processes import ChildFailedError, ServiceProcess, describe_exit
 from twostage.tfserving.client import ModelServerClient
 from twostage.tfserving.errors import ModelServerError
@@ -61,29 +61,6 @@ class Ports:
         return cls(gateway, retrieval, ranking, model_server, 0, 0, 0, shards=shards, shard_metrics=())
 
 
-def model_config(store: Store, generations: list[int]) -> str:
-    """The model server's configuration, a text ModelServerConfig: the rankers at named versions, never the latest."""
-    models: dict[str, list[int]] = {}
-    for number in generations:
-        for ranker in store.open(number).manifest.rankers.values():
-            models.setdefault(ranker.model, []).append(number)
-    entries = []
-    for model, versions in sorted(models.items()):
-        listed = " ".join(f"versions: {version}" for version in sorted(versions))
-        entries.append(
-            f"  config {{\n    name: {_quoted(model)}\n"
-            f"    base_path: {_quoted(str((store.models_path / model).resolve()))}\n"
-            f'    model_platform: "tensorflow"\n'
-            f"    model_version_policy {{ specific {{ {listed} }} }}\n  }}\n"
-        )
-    return f"model_config_list {{\n{''.join(entries)}}}\n"
-
-
-def _quoted(text: str) -> str:
-    """A string of a text proto, whose escapes JSON's are a part of."""
-    return json.dumps(text, ensure_ascii=False)
-
-
 class Listener(NamedTuple):
     """Where one server listens on loopback; a metrics port of 0 serves none."""
 
@@ -122,7 +99,7 @@ class Stack:
     Retrieval is one process that holds the whole index, or one for each of the index's shards.
 
     Args:
-        store: The store; its current generation is served.
+        store: The store; what its CURRENT names is served, also when it moves.
         ports: Where to listen.
         users: The user store's SQLite file.
         on_line: Called with (name, line) for what the children print.
@@ -130,8 +107,12 @@ class Stack:
         restart: True starts a dead child again.
         by_shard: True serves every shard of the index by a process of its own.
 
+    Attributes:
+        generation: What was current when the stack was made, or the one before where its models are not whole.
+
     Raises:
-        BundleError: There is no generation to serve, or a model's file is not what it should be.
+        BundleError: There is no generation to serve, or neither the current one's models nor those of the one before
+            are what they should be.
         ChildFailedError: There are fewer ports than shards.
     """
 
@@ -156,17 +137,21 @@ class Stack:
         self._run_folder: Path | None = None
         self._deaths: dict[str, int] = {}
         self._restart_at: dict[str, float] = {}
-        self._importing: ServiceProcess | None = None
-        # Pinned: a child that is started again must not find that CURRENT has moved on without the others.
-        self.generation = store.current()
-        opened = store.open(self.generation)
-        verify_files(store.path, opened.manifest.model_files)
-        self._ranker = opened.manifest.ranker
-        self.listeners = _listeners(ports, len(opened.manifest.tower.index.shard_files) if by_shard else 1)
-        self.model_server = self._model_server()
+        self._histories = HistoryImport(store, users, on_line=on_line, say=say)
+        self._named = self._nameable(store.current())
+        self.generation = next(iter(self._named))
+        index = store.manifest(self.generation).tower.index
+        self.listeners = _listeners(ports, len(index.shard_files) if by_shard else 1)
+        self._run_folder = Path(tempfile.mkdtemp(prefix="twostage-"))
+        config = self._run_folder / "models.config"
+        config.write_text(model_config_text(store, self._named), encoding="utf-8")
+        self.model_server = model_server_process(config, ports.model_server, on_line)
         self.retrieval = tuple(self._retrieval())
         self.ranking = self._python(
-            "ranking_service", "ranking", "--model-server", self.listeners["model server"].address
+            "ranking_service",
+            "ranking",
+            *("--model-server", self.listeners["model server"].address),
+            *("--model-config-file", str(config)),
         )
         self.gateway = self._python(
             "gateway",
@@ -186,25 +171,12 @@ class Stack:
 
         Raises:
             ChildFailedError: The import failed.
+            BundleError: The histories of a remote store cannot be fetched.
         """
-        folder = histories_folder(self.store, self.generation)
-        if not folder.is_dir():
-            return
-        command = [sys.executable, "-m", "gateway.users.import_histories"]
-        child = ServiceProcess(
-            "users", [*command, "--users", str(self.users), "--histories", str(folder)], on_line=self._on_line
-        )
-        self._importing = child
-        child.start()
-        while child.exit_code() is None:
-            time.sleep(0.02)
-        code = child.wait_stopped()
-        self._importing = None
-        if code and not self._stopping:
-            raise ChildFailedError(f"the import of known people's histories failed with {describe_exit(code)}")
+        self._histories.run(self.generation)
 
     def start(self, timeout_seconds: float = 60.0) -> dict[str, float]:
-        """Starts all servers at once and waits until each is SERVING.
+        """Starts all servers at once and waits until each is SERVING; from then on histories of new generations follow.
 
         Returns:
             Seconds from start to SERVING, by name.
@@ -229,6 +201,8 @@ class Stack:
                 else:
                     child.check_running(deadline)
             time.sleep(0.02)
+        if not self._stopping:
+            self._histories.follow()
         return seconds
 
     def _require_free_ports(self) -> None:
@@ -267,6 +241,7 @@ class Stack:
     def stop(self) -> None:
         """Stops all servers, those that others need last."""
         self._stopping = True
+        self._histories.close()
         for child in reversed(self.children):
             child.terminate()
             child.wait_stopped()
@@ -276,8 +251,7 @@ class Stack:
     def abandon_start(self) -> None:
         """Makes a start that waits in another frame, e.g. under a signal handler, return."""
         self._stopping = True
-        if self._importing:
-            self._importing.terminate()
+        self._histories.abandon()
 
     def _retrieval(self) -> Iterator[ServiceProcess]:
         names = [name for name in self.listeners if name.startswith("retrieval")]
@@ -289,8 +263,7 @@ class Stack:
         listener = self.listeners[name]
         return ServiceProcess.python(
             module,
-            *("--store", str(self.store.path)),
-            *("--generation", str(self.generation)),
+            *("--store", self.store.location),
             *("--port", str(listener.port)),
             *("--metrics-port", str(listener.metrics_port)),
             *arguments,
@@ -298,46 +271,39 @@ class Stack:
             on_line=self._on_line,
         )
 
-    def _model_server(self) -> ServiceProcess:
-        earlier = [number for number in self.store.generations() if number < self.generation]
-        held = [*self._usable(earlier[-1:]), self.generation]
-        self._run_folder = Path(tempfile.mkdtemp(prefix="twostage-"))
-        config = self._run_folder / "models.config"
-        config.write_text(model_config(self.store, held), encoding="utf-8")
-        flags = [
-            f"--port={self.ports.model_server}",
-            f"--model_config_file={config}",
-            # A request is one user's candidates and small: more threads inside it only fight each other.
-            "--tensorflow_intra_op_parallelism=1",
-            "--tensorflow_inter_op_parallelism=1",
-            # Answers as bytes: lists of floats cost the reader several times as much.
-            "--enable_serialization_as_tensor_content=true",
-            # One bad version must neither freeze the others nor be tried for minutes.
-            "--num_load_threads=1",
-            "--num_unload_threads=1",
-            "--max_num_load_retries=0",
-        ]
-        real = shutil.which("tensorflow_model_server")
-        if real:
-            return ServiceProcess("model server", [real, *flags, "--enable_profiler=false"], on_line=self._on_line)
-        return ServiceProcess.python("model_server", *flags, name="model server", on_line=self._on_line)
+    def _nameable(self, current: int) -> dict[int, str]:
+        """The current generation and the one before, with the default ranker's model, where their models are whole.
 
-    def _usable(self, numbers: list[int]) -> list[int]:
-        """Those of earlier generations that can be read; one that cannot must not keep a good one from serving."""
-        usable = []
-        for number in numbers:
+        Raises:
+            BundleError: None can be served; why the current one cannot.
+        """
+        named: dict[int, str] = {}
+        failure: BundleError | None = None
+        for number in (current, self.store.previous(current)):
+            if number is None:
+                continue
             try:
-                self.store.open(number)
+                self.store.fetch(number, (), models=True)
+                manifest = self.store.manifest(number)
+                verify_files(self.store.path, manifest.model_files)
             except BundleError as error:
+                failure = failure or error
                 self._say(f"generation {number} is left out: {error}")
             else:
-                usable.append(number)
-        return usable
+                named[number] = manifest.ranker.model
+        if not named:
+            assert failure is not None
+            raise failure
+        return named
 
     def _model_available(self) -> bool:
-        try:
-            with ModelServerClient(f"127.0.0.1:{self.ports.model_server}") as client:
-                status = client.model_status(self._ranker.model, self.generation, timeout_seconds=0.5)
-        except ModelServerError:
-            return False
-        return status[self.generation].state is VersionState.AVAILABLE
+        with ModelServerClient(f"127.0.0.1:{self.ports.model_server}") as client:
+            return any(_is_available(client, model, number) for number, model in self._named.items())
+
+
+def _is_available(client: ModelServerClient, model: str, version: int) -> bool:
+    try:
+        status = client.model_status(model, version, timeout_seconds=0.5)
+    except ModelServerError:
+        return False
+    return status[version].state is VersionState.AVAILABLE

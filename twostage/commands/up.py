@@ -11,7 +11,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from twostage.bundle.store import Store
+from twostage.bundle.open_store import open_store
 from twostage.options import store_option
 from twostage.processes import ChildFailedError
 from twostage.stack import Ports, Stack
@@ -26,7 +26,7 @@ _PORT = click.IntRange(1, 65535)
 @click.option(
     "--users",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The user store's SQLite file.  [default: users.sqlite in the store]",
+    help="The user store's SQLite file; needed where the store is a URL.  [default: users.sqlite in the store]",
 )
 @click.option("--gateway-port", type=_PORT, default=_PORTS.gateway, show_default=True)
 @click.option("--retrieval-port", type=_PORT, default=_PORTS.retrieval, show_default=True)
@@ -72,13 +72,21 @@ def up(
     restart: bool,
     wait_seconds: float,
 ) -> None:
-    """Serve a store: model server, retrieval, ranking and gateway, each a process; Ctrl-C stops all."""
+    """Serve a store: model server, retrieval, ranking and gateway, each a process; Ctrl-C stops all.
+
+    They follow the store: a generation that is published or rolled back to is served without a restart.
+    """
     console = make_console(stderr=True)
     metrics_ports = (_PORTS.gateway_metrics, _PORTS.retrieval_metrics, _PORTS.ranking_metrics) if metrics else (0, 0, 0)
     shard_ports = range(shard_port, min(shard_port + len(_PORTS.shards), 65536))
+    store = open_store(store_path)
+    if users is None:
+        if store.location != str(store.path):
+            raise click.UsageError(f"--users: expected a file, for {store.location} is no folder, received none")
+        users = store.path / "users.sqlite"
     try:
         stack = Stack(
-            Store(store_path),
+            store,
             ports=Ports(
                 gateway_port,
                 retrieval_port,
@@ -88,7 +96,7 @@ def up(
                 shards=shard_ports,
                 shard_metrics=_PORTS.shard_metrics if metrics else (),
             ),
-            users=users or store_path / "users.sqlite",
+            users=users,
             # Children print what callers send, so nothing of it may be read as markup.
             on_line=lambda name, line: console.print(Text.assemble((f"{name:>12}", "dim"), " ", line), soft_wrap=True),
             say=lambda line: console.print(Text(line, "bold"), soft_wrap=True),

@@ -1,0 +1,429 @@
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.twostage.generations.made_store import MadeEngine, MadeStore, numbers
+from twostage.bundle.errors import BundleCorrupt, GenerationMissing, StoreMissing, StoreUnreachable
+from twostage.errors import GenerationNotLoaded, InvalidField, NotReady
+from twostage.generations.keeper import Abandoned, Keeper
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> MadeStore:
+    made = MadeStore(tmp_path)
+    made.publish(1)
+    return made
+
+
+def test_before_the_start_nothing_is_ready(made: MadeStore) -> None:
+    keeper = made.keeper()
+    with pytest.raises(NotReady, match="no generation is loaded"):
+        keeper.held()
+    assert (keeper.all, keeper.refused, keeper.preparing) == ((), (), 0)
+
+
+def test_the_start_holds_what_current_names_and_a_look_the_one_before(made: MadeStore) -> None:
+    made.publish(2)
+    keeper = made.keeper()
+    assert keeper.start().number == 2
+    assert numbers(keeper) == [2]
+    keeper.look()
+    assert numbers(keeper) == [2, 1]
+    assert (keeper.held().number, keeper.held(2).number, keeper.held(1).number) == (2, 2, 1)
+
+
+def test_other_generations_are_refused_with_those_held_and_negative_ones_as_bad_input(made: MadeStore) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    with pytest.raises(GenerationNotLoaded) as caught:
+        keeper.held(2)
+    assert caught.value.held == (1,)
+    with pytest.raises(InvalidField, match="generation: expected 0 for the active one"):
+        keeper.held(-1)
+
+
+def test_a_new_current_is_prepared_and_the_old_one_kept(made: MadeStore) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    held_while_preparing: list[list[int]] = []
+    preparing: list[int] = []
+
+    def note(number: int) -> None:
+        held_while_preparing.append(numbers(keeper))
+        preparing.append(keeper.preparing)
+
+    made.on_prepare = note
+    made.publish(2)
+    keeper.look()
+    made.publish(3)
+    keeper.look()
+    assert held_while_preparing == [[1], [2, 1]]
+    assert preparing == [2, 3]
+    assert (numbers(keeper), keeper.preparing) == ([3, 2], 0)
+
+
+def test_a_rollback_to_what_is_held_prepares_nothing(made: MadeStore) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    made.publish(2)
+    keeper.look()
+    made.point(1)
+    keeper.look()
+    assert numbers(keeper) == [1, 2]
+    assert made.prepared == [1, 2]
+
+
+def test_a_rollback_further_back_is_prepared(made: MadeStore) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    for number in (2, 3):
+        made.publish(number)
+        keeper.look()
+    made.point(1)
+    keeper.look()
+    assert numbers(keeper) == [1, 3]
+
+
+def test_what_drops_out_is_closed_when_its_last_request_is_over(made: MadeStore) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    request = keeper.held()
+    for number in (2, 3):
+        made.publish(number)
+        keeper.look()
+    keeper.look()
+    assert made.closed == []
+    del request
+    assert made.closed == []  # not by the thread of the request
+    keeper.look()
+    assert made.closed == [1]
+
+
+def test_the_end_closes_all_that_is_held(made: MadeStore) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    made.publish(2)
+    keeper.look()
+    request = keeper.held()
+    keeper.close()
+    assert sorted(made.closed) == [1, 2]
+    assert request.number == 2
+    with pytest.raises(NotReady):
+        keeper.held()
+
+
+def test_a_bad_generation_is_refused_once_and_the_old_one_serves_on(made: MadeStore) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    made.faults[2] = BundleCorrupt("items/ids", "sha256 1", "sha256 2")
+    made.publish(2)
+    for _ in range(3):
+        made.seconds += 1000
+        keeper.look()
+    assert made.prepared == [1, 2]
+    assert numbers(keeper) == [1]
+    (refusal,) = keeper.refused
+    assert (refusal.number, refusal.reason) == (2, "items/ids: expected sha256 1, found sha256 2")
+    assert made.warnings == ["generation refused"]
+
+
+def test_a_refused_generation_is_tried_again_when_current_comes_back_to_it(made: MadeStore) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    made.faults[2] = BundleCorrupt("items/ids", "a file", "none")
+    made.publish(2)
+    keeper.look()
+    made.faults.clear()
+    made.point(1)
+    keeper.look()
+    made.point(2)
+    keeper.look()
+    assert numbers(keeper) == [2, 1]
+    assert keeper.refused == ()
+
+
+def test_a_refused_generation_is_tried_again_when_its_manifest_is_replaced(made: MadeStore) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    made.faults[2] = BundleCorrupt("items/ids", "a file", "none")
+    made.publish(2)
+    keeper.look()
+    made.faults.clear()
+    keeper.look()
+    assert numbers(keeper) == [1]
+    made.publish(2)
+    keeper.look()
+    assert numbers(keeper) == [2, 1]
+
+
+def test_what_may_pass_is_tried_again_at_growing_intervals_and_told_once(made: MadeStore) -> None:
+    keeper = made.keeper(retry_seconds=(5.0, 60.0))
+    keeper.start()
+    made.faults[2] = NotReady("the model server does not answer", "at host:1")
+    made.publish(2)
+    tried_at: list[float] = []
+    made.on_prepare = lambda _: tried_at.append(made.seconds)
+    for second in range(200):
+        made.seconds = float(second)
+        keeper.look()
+    assert tried_at == [0, 5, 15, 35, 75, 135, 195]
+    assert made.warnings == ["generation refused"]
+    assert keeper.refused[0].reason == "not ready: the model server does not answer (at host:1)"
+    made.faults.clear()
+    made.seconds = 255.0
+    keeper.look()
+    assert numbers(keeper) == [2, 1]
+
+
+def test_a_defect_of_ours_refuses_too_and_names_its_kind(made: MadeStore) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    made.faults[2] = KeyError("tower")
+    made.publish(2)
+    keeper.look()
+    assert keeper.refused[0].reason == "KeyError: 'tower'"
+    assert numbers(keeper) == [1]
+
+
+def test_a_current_that_points_to_nothing_is_refused_and_served_once_it_is_there(made: MadeStore) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    made.point(7)
+    for _ in range(3):
+        keeper.look()
+    assert numbers(keeper) == [1]
+    assert [(refusal.number, refusal.reason) for refusal in keeper.refused] == [
+        (7, "generation 7 is not in the store; present: 1")
+    ]
+    made.publish(7)
+    keeper.look()
+    assert (numbers(keeper), keeper.refused) == ([7, 1], ())
+
+
+@pytest.mark.parametrize("damage", ["", "x", "²"])
+def test_a_store_that_cannot_be_read_changes_nothing_and_is_told_once(made: MadeStore, damage: str) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    if damage:
+        made.point(damage)
+    else:
+        (made.path / "CURRENT").unlink()
+    for _ in range(3):
+        keeper.look()
+    assert numbers(keeper) == [1]
+    assert keeper.refused == ()
+    assert len(made.warnings) == 1
+    made.publish(2)
+    keeper.look()
+    assert numbers(keeper) == [2, 1]
+
+
+def test_a_start_with_a_bad_current_serves_the_newest_earlier_one_loudly(made: MadeStore) -> None:
+    for number in (2, 3, 4):
+        made.publish(number)
+    made.faults = {4: BundleCorrupt("a", "b", "c"), 3: NotReady("no model")}
+    keeper = made.keeper()
+    assert keeper.start().number == 2
+    assert [refusal.number for refusal in keeper.refused] == [4, 3]
+    assert made.warnings == ["generation refused", "generation refused", "an earlier generation is served"]
+    keeper.look()
+    assert numbers(keeper) == [2, 1]
+    assert made.prepared == [4, 3, 2, 1]
+
+
+def test_a_start_where_current_points_to_nothing_serves_the_newest_before_it(made: MadeStore) -> None:
+    made.publish(2)
+    made.publish(9, current=False)
+    made.point(5)
+    keeper = made.keeper()
+    assert keeper.start().number == 2
+    assert [refusal.number for refusal in keeper.refused] == [5]
+
+
+def test_a_start_where_nothing_can_be_served_fails_as_current_did(made: MadeStore) -> None:
+    made.publish(2)
+    made.faults = {2: BundleCorrupt("two", "a", "b"), 1: BundleCorrupt("one", "a", "b")}
+    with pytest.raises(BundleCorrupt, match="two: expected"):
+        made.keeper().start()
+    made.point(3)
+    with pytest.raises(GenerationMissing):
+        made.keeper().start()
+    (made.path / "CURRENT").unlink()
+    with pytest.raises(StoreMissing):
+        made.keeper().start()
+
+
+def test_an_earlier_generation_that_cannot_be_held_is_told_and_not_tried_again(made: MadeStore) -> None:
+    made.publish(2)
+    made.faults[1] = BundleCorrupt("a", "b", "c")
+    keeper = made.keeper()
+    keeper.start()
+    for _ in range(3):
+        keeper.look()
+    assert made.prepared == [2, 1]
+    assert [refusal.number for refusal in keeper.refused] == [1]
+    assert numbers(keeper) == [2]
+
+
+def test_a_pinned_generation_is_served_alone_whatever_current_does(made: MadeStore) -> None:
+    made.publish(2)
+    keeper = made.keeper(poll_seconds=0.01)
+    assert keeper.start(pinned=1).number == 1
+    keeper.watch()
+    made.publish(3)
+    time.sleep(0.1)
+    assert (numbers(keeper), made.prepared) == ([1], [1])
+    made.faults[2] = BundleCorrupt("two", "a", "b")
+    with pytest.raises(BundleCorrupt, match="two"):
+        made.keeper().start(pinned=2)
+
+
+def test_polling_every_0_seconds_is_never(made: MadeStore) -> None:
+    keeper = made.keeper(poll_seconds=0)
+    keeper.start()
+    keeper.watch()
+    made.publish(2)
+    time.sleep(0.05)
+    assert numbers(keeper) == [1]
+
+
+def test_the_watching_thread_follows_and_ends_with_close(made: MadeStore) -> None:
+    keeper = made.keeper(poll_seconds=0.01)
+    keeper.start()
+    threads: set[str] = set()
+    made.on_prepare = lambda _: threads.add(threading.current_thread().name)
+    keeper.watch()
+    made.publish(2)
+    _until(lambda: numbers(keeper) == [2, 1])
+    assert threads == {"generations"}
+    keeper.close()
+    assert "generations" not in {thread.name for thread in threading.enumerate()}
+    assert sorted(made.closed) == [1, 2]
+
+
+def test_a_long_preparation_is_given_up_when_current_moves_on(made: MadeStore) -> None:
+    keeper = made.keeper(poll_seconds=0.01)
+    keeper.start()
+    waiting = threading.Event()
+
+    def wait(number: int) -> None:
+        while number == 2:
+            waiting.set()
+            keeper.require_wanted(2)
+            time.sleep(0.005)
+
+    made.on_prepare = wait
+    keeper.watch()
+    made.publish(2)
+    assert waiting.wait(5)
+    made.publish(3)
+    _until(lambda: numbers(keeper) == [3, 1])
+    assert keeper.refused == ()
+    keeper.close()
+
+
+def test_a_long_preparation_is_given_up_when_the_service_stops(made: MadeStore) -> None:
+    keeper = made.keeper(poll_seconds=0.01)
+    keeper.start()
+    waiting = threading.Event()
+
+    def wait(number: int) -> None:
+        while True:
+            waiting.set()
+            keeper.require_wanted(number)
+            time.sleep(0.005)
+
+    made.on_prepare = wait
+    keeper.watch()
+    made.publish(2)
+    assert waiting.wait(5)
+    started = time.monotonic()
+    keeper.close()
+    assert time.monotonic() - started < 2
+    with pytest.raises(Abandoned):
+        keeper.require_wanted(2)
+
+
+def test_a_preparation_that_is_still_wanted_goes_on(made: MadeStore) -> None:
+    keeper = made.keeper(poll_seconds=0.0)
+    keeper.require_wanted(1)
+    keeper.start()
+    made.publish(2)
+    keeper.require_wanted(2)
+    made.point(1)
+    keeper.require_wanted(2)
+    made.point("x")
+    keeper.require_wanted(2)
+
+
+def test_a_remote_store_that_goes_away_changes_nothing(made: MadeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    made.publish(2)
+
+    def unreachable(*_: object) -> int:
+        raise StoreUnreachable("s3://bucket", "timed out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(made.store), "current", unreachable)
+        patch.setattr(type(made.store), "previous", unreachable)
+        keeper.look()
+        keeper.look()
+        keeper.require_wanted(2)
+    assert (numbers(keeper), keeper.refused, made.prepared) == ([1], (), [1])
+    assert made.warnings == ["the store's CURRENT cannot be followed"]
+    keeper.look()
+    assert numbers(keeper) == [2, 1]
+
+
+def test_what_is_held_or_tried_again_by_itself_is_wanted(made: MadeStore) -> None:
+    wanted: list[frozenset[int]] = []
+    keeper: Keeper[MadeEngine] = made.keeper(tend=wanted.append)
+    keeper.start()
+    made.publish(2)
+    keeper.look()
+    made.faults[3] = NotReady("not yet")
+    made.publish(3)
+    keeper.look()
+    made.faults[4] = BundleCorrupt("a", "b", "c")
+    made.publish(4)
+    keeper.look()
+    assert wanted == [{1, 2}, {1, 2, 3}, {1, 2}]
+
+
+def test_threads_that_serve_get_their_turn_sooner_while_a_generation_is_prepared(made: MadeStore) -> None:
+    usual = sys.getswitchinterval()
+    seen: list[float] = []
+    made.on_prepare = lambda _: seen.append(sys.getswitchinterval())
+    keeper = made.keeper()
+    keeper.start()
+    made.faults[2] = BundleCorrupt("a", "b", "c")
+    made.publish(2)
+    keeper.look()
+    assert seen == pytest.approx([usual, 0.0005])
+    assert sys.getswitchinterval() == usual
+
+
+def test_a_failing_close_does_not_end_following(made: MadeStore) -> None:
+    def fail() -> None:
+        raise OSError("gone")
+
+    keeper = Keeper(made.store, made.prepare, logger=made.logger, closer_of=lambda _: fail)
+    keeper.start()
+    for number in (2, 3, 4):
+        made.publish(number)
+        keeper.look()
+    assert numbers(keeper) == [4, 3]
+
+
+def _until(condition: object, seconds: float = 5.0) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
