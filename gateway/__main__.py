@@ -18,6 +18,8 @@ _FLAGS = {
     "ranking-connections": ("N", "as for retrieval; 1"),
     "candidate-count": ("N", "how many candidates retrieval is asked for; 500"),
     "default-deadline-ms": ("MS", "how long a caller without a deadline is taken to wait; 1000"),
+    "generation-poll-seconds": ("S", "between two looks at the store's CURRENT, 0 for never again; 1"),
+    "status-poll-seconds": ("S", "between two rounds of asking the stages which generations they hold; 1"),
 }
 
 

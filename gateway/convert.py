@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from gateway.engine.person import MAX_VALUE
 from gateway.engine.request import DEFAULT_COUNT, MAX_COUNT, RecommendRequest
 from gateway.engine.response import Recommendation, RecommendResponse, Shortfall, Timing
 from gateway.engine.similar import SimilarRequest, SimilarResponse
 from twostage.bundle.filters import Filter
+from twostage.errors import InvalidField
 from twostage.features.diversity import Diversity
 from twostage.messages.answers import write_shortfall
 from twostage.messages.bounds import (
@@ -16,7 +18,9 @@ from twostage.messages.bounds import (
     MAX_EXCLUDED_ID_COUNT,
     MAX_HISTORY_COUNT,
     MAX_ID_BYTES,
+    MAX_NAME_BYTES,
     MAX_TAG_COUNT,
+    check_length,
     checked_count,
     checked_text,
     checked_texts,
@@ -25,6 +29,9 @@ from twostage.messages.context import read_context
 from twostage.messages.diversity import read_diversity
 from twostage.messages.filters import read_filter
 from twostage.v1 import gateway_pb2
+
+MAX_BLEND_COUNT = 32
+MAX_PINNED_COUNT = 200
 
 _NO_FILTER = Filter()
 _NO_DIVERSITY = Diversity()
@@ -53,7 +60,21 @@ def read_recommend_request(message: gateway_pb2.RecommendRequest, now_seconds: C
         attributes=checked_texts("attributes", message.attributes, MAX_ATTRIBUTE_COUNT, MAX_ATTRIBUTE_BYTES, least=0),
         explain=message.explain,
         trace=message.trace,
+        ranker=checked_text("ranker", message.ranker, MAX_NAME_BYTES),
+        blend=_blend(message.blend) if message.blend else {},
+        pinned_item_ids=checked_texts("pinned_item_ids", message.pinned_item_ids, MAX_PINNED_COUNT),
     )
+
+
+def _blend(weights: Mapping[str, float]) -> Mapping[str, float]:
+    check_length("blend", weights, MAX_BLEND_COUNT)
+    blend = dict(weights)
+    for action, weight in blend.items():
+        checked_text("blend", action, MAX_NAME_BYTES, least=1)
+        # Written so that NaN is refused as well.
+        if not 0 <= weight <= MAX_VALUE:
+            raise InvalidField(f"blend[{action}]", "a finite weight of 0 or more", weight)
+    return blend
 
 
 def write_recommend_response(response: RecommendResponse) -> gateway_pb2.RecommendResponse:
@@ -64,6 +85,7 @@ def write_recommend_response(response: RecommendResponse) -> gateway_pb2.Recomme
         rung=f"RUNG_{response.rung.name}",
         rung_reason=response.rung_reason,
         unknown_item_count=response.unknown_item_count,
+        ranker=response.ranker,
     )
     add = message.recommendations.add
     for recommendation in response.recommendations:
@@ -94,6 +116,15 @@ def _write_recommendation(recommendation: Recommendation, message: gateway_pb2.R
         message.trace.ranking_rank = trace.ranking_rank
         message.trace.final_rank = trace.final_rank
         message.trace.source_ranks.update(trace.source_ranks)
+        message.trace.steps.extend(trace.steps)
+    for explanation in recommendation.explanations:
+        added = message.explanations.add()
+        added.item_id = explanation.item_id
+        added.title = explanation.title
+        added.attention = explanation.attention
+        added.similarity = explanation.similarity
+        added.retrieval_part = explanation.retrieval_part
+        added.ranking_effect = explanation.ranking_effect
 
 
 def read_similar_request(message: gateway_pb2.RecommendationServiceSimilarItemsRequest) -> SimilarRequest:

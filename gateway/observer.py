@@ -19,8 +19,8 @@ class Observer:
     """Counts rungs and failures.
 
     ``twostage_gateway_recommendations_total{rung}``, ``twostage_gateway_similar_items_total{rung}``,
-    ``twostage_gateway_stage_failures_total{stage, kind}``, ``twostage_gateway_user_store_failures_total``,
-    ``twostage_gateway_events_total{outcome}``.
+    ``twostage_gateway_stage_failures_total{stage, kind}``, ``twostage_gateway_asked_again_total{stage}``,
+    ``twostage_gateway_user_store_failures_total``, ``twostage_gateway_events_total{outcome}``.
 
     Args:
         registry: Where the counters are registered; one observer to a registry.
@@ -40,6 +40,12 @@ class Observer:
             "twostage_gateway_stage_failures_total",
             "Requests that went a rung lower, by the stage that did not answer and how: unavailable, late.",
             ("stage", "kind"),
+            registry=registry,
+        )
+        self._asked_again = Counter(
+            "twostage_gateway_asked_again_total",
+            "Requests that went through the stages twice, by the stage that did not hold the first generation.",
+            ("stage",),
             registry=registry,
         )
         self._user_store_failures = Counter(
@@ -68,6 +74,11 @@ class Observer:
         request_event.attach(stage_failure=failure.reason)
         if failure.detail:
             request_event.attach(stage_failure_detail=failure.detail)
+
+    def asked_again(self, failure: StageFailure) -> None:
+        """Counts a request that is asked a second time, of another generation."""
+        self._asked_again.labels(failure.stage).inc()
+        request_event.attach(asked_again=failure.reason)
 
     def user_store_failed(self, error: UserStoreUnavailable) -> None:
         """Counts a request whose person could not be read, and logs it now and then."""

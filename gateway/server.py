@@ -1,25 +1,28 @@
-"""The gateway's server: what it is made of, and what it loads before it serves."""
+"""The gateway's server: what it is made of, what it loads before it serves, and what it follows from then on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import grpc
+import structlog
 from prometheus_client import CollectorRegistry
 from structlog.typing import FilteringBoundLogger
 
-from gateway.adapters.ranking import RankingAdapter
-from gateway.adapters.retrieval import RetrievalAdapter
-from gateway.adapters.sharded_retrieval import ShardedRetrievalAdapter
-from gateway.events import EventReader
+from gateway.adapters.routes import StageRoutes
+from gateway.engine.catalogue import Catalogue
 from gateway.observer import Observer
 from gateway.pipeline import Pipeline
 from gateway.servicer import Deadlines, GatewayServicer, Loaded
 from gateway.settings import GatewaySettings
 from gateway.similar_items import SimilarItems
+from gateway.stage_watch import StageWatch
+from gateway.status import asked_stages
 from gateway.users.sqlite_store import SqliteUserStore
-from twostage.bundle.generation import Generation
 from twostage.bundle.store import Store
+from twostage.generations.keeper import Keeper
+from twostage.generations.metrics import GenerationMetrics
+from twostage.generations.opening import open_settings_store
 from twostage.rpc.channels import Replicas
 from twostage.rpc.launch import launch
 from twostage.rpc.metrics import new_registry
@@ -29,6 +32,9 @@ from twostage.v1 import gateway_pb2_grpc, ranking_pb2_grpc, retrieval_pb2_grpc
 
 SERVICE = "gateway"
 SERVICE_NAME = "twostage.v1.RecommendationService"
+
+# Of a generation's files.
+_READ = ("items/",)
 
 
 def run(flags: Mapping[str, object]) -> int:
@@ -56,17 +62,21 @@ def build(
         SettingsError when retrieval's targets are not as many as the index has shards.
 
     Raises:
-        ValueError: The budget's shares leave nothing for retrieval.
+        ValueError: The budget's shares leave nothing for retrieval, or the store's location cannot be opened.
     """
     policy = settings.budget_policy()
+    store = open_settings_store(settings.store)
+    logger = logger if logger is not None else structlog.get_logger(service=SERVICE)
     registry = registry if registry is not None else new_registry()
     observer = Observer(registry)
+    watch = StageWatch(poll_seconds=settings.status_poll_seconds, timeout_seconds=settings.status_timeout_ms / 1000)
     retrieval = [
         Replicas(
             target,
             retrieval_pb2_grpc.RetrievalServiceStub,
             max_message_bytes=settings.max_message_bytes,
             connection_count=settings.retrieval_connections,
+            on_change=watch.wake,
         )
         for target in settings.retrieval_targets
     ]
@@ -75,6 +85,18 @@ def build(
         ranking_pb2_grpc.RankingServiceStub,
         max_message_bytes=settings.max_message_bytes,
         connection_count=settings.ranking_connections,
+        on_change=watch.wake,
+    )
+    stages = asked_stages(retrieval, ranking)
+    keeper = Keeper(
+        store,
+        lambda number: _open_catalogue(store, number, target_count=len(retrieval)),
+        logger=logger,
+        poll_seconds=settings.generation_poll_seconds,
+        metrics=GenerationMetrics(
+            registry,
+            lambda number, state: server.metrics.set_generation(number, state),  # noqa: PLW0108 - made below
+        ),
     )
     deadlines = Deadlines(
         default=settings.default_deadline_ms / 1000,
@@ -82,7 +104,7 @@ def build(
         status=settings.status_timeout_ms / 1000,
         policy=policy,
     )
-    servicer = GatewayServicer(retrieval, ranking, deadlines, observer)
+    servicer = GatewayServicer(stages, keeper, deadlines, observer)
 
     def register(grpc_server: grpc.Server) -> None:
         gateway_pb2_grpc.add_RecommendationServiceServicer_to_server(servicer, grpc_server)
@@ -91,46 +113,43 @@ def build(
     for shard in retrieval:
         server.on_close(shard.close)
     server.on_close(ranking.close)
+    server.on_close(watch.close)
+    server.on_close(keeper.close)
 
     def prepare() -> None:
-        generation = Store(settings.store).open(settings.generation, verify=("items/",))
-        _map_items(generation)
-        retrieval_stage = _retrieval_stage(retrieval, generation)
+        watch.start(stages)
+        keeper.start(settings.generation)
         users = SqliteUserStore(settings.users)
         server.on_close(users.close)
-        pipeline = Pipeline(
-            generation,
-            users,
-            retrieval_stage,
-            RankingAdapter(ranking),
-            candidate_count=settings.candidate_count,
-            observer=observer,
-        )
-        server.metrics.set_generation(generation.number)
+        keeper.watch()
+        routes = StageRoutes(lambda: keeper.all, retrieval, ranking)
         servicer.loaded = Loaded(
-            pipeline, SimilarItems(generation, retrieval_stage, observer), users, EventReader(generation)
+            Pipeline(routes, users, candidate_count=settings.candidate_count, observer=observer),
+            SimilarItems(routes, observer),
+            users,
         )
 
     return server, prepare
 
 
-def _retrieval_stage(
-    retrieval: Sequence[Replicas[retrieval_pb2_grpc.RetrievalServiceStub]], generation: Generation
-) -> RetrievalAdapter | ShardedRetrievalAdapter:
-    """The retrieval stage: each replica with the whole index, or one shard of it behind each target."""
-    if len(retrieval) == 1:
-        return RetrievalAdapter(retrieval[0])
+def _open_catalogue(store: Store, number: int, *, target_count: int) -> Catalogue:
+    """Opens what the gateway reads of a generation.
+
+    Args:
+        store: Where it is.
+        number: Which.
+        target_count: How many targets retrieval has.
+
+    Raises:
+        BundleError: A file of ``items/`` is not what it should be.
+        SettingsError: Retrieval has several targets, and they are not as many as the index has shards.
+    """
+    store.fetch(number, _READ, models=False)
+    generation = store.open(number, verify=_READ)
     shard_count = len(generation.manifest.tower.index.shard_files)
-    if len(retrieval) != shard_count:
+    if target_count not in (1, shard_count):
         raise SettingsError(
             f"retrieval: expected one target, or {shard_count} by semicolons for the shards of generation "
-            f"{generation.number}'s index, received {len(retrieval)}"
+            f"{generation.number}'s index, received {target_count}"
         )
-    return ShardedRetrievalAdapter(retrieval, generation)
-
-
-def _map_items(generation: Generation) -> None:
-    """Maps now what is mapped when first used, so that a file that does not fit shows before requests come."""
-    for part in (generation.ids, generation.titles, generation.popularity, generation.popular_rows):
-        len(part)
-    _ = generation.attributes
+    return Catalogue(generation)

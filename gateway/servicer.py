@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -16,6 +16,7 @@ from gateway.convert import (
     write_similar_response,
 )
 from gateway.engine.budget import Budget, BudgetPolicy
+from gateway.engine.catalogue import Catalogue
 from gateway.engine.response import Timing
 from gateway.events import EventReader, write_record_response
 from gateway.observer import Observer
@@ -24,13 +25,10 @@ from gateway.similar_items import SimilarItems
 from gateway.status import AskedStage, gateway_status, stage_statuses
 from gateway.users.store import UserStore, UserStoreUnavailable
 from twostage.errors import NotReady
+from twostage.generations.keeper import Keeper
 from twostage.rpc import request_event
-from twostage.rpc.channels import Replicas
 from twostage.rpc.deadlines import remaining_seconds
-from twostage.v1 import gateway_pb2, gateway_pb2_grpc, ranking_pb2, ranking_pb2_grpc, retrieval_pb2, retrieval_pb2_grpc
-
-_RETRIEVAL_STATUS = retrieval_pb2.RetrievalServiceGetStatusRequest()
-_RANKING_STATUS = ranking_pb2.RankingServiceGetStatusRequest()
+from twostage.v1 import gateway_pb2, gateway_pb2_grpc
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +50,25 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What the methods need of a generation.
+    """What requests are answered from.
 
     Args:
         pipeline: Answers Recommend.
         similar: Answers SimilarItems.
         users: Takes events.
-        events: Checks events.
     """
 
     pipeline: Pipeline[CandidateMessage]
-    similar: SimilarItems
+    similar: SimilarItems[CandidateMessage]
     users: UserStore
-    events: EventReader
 
 
 class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
     """Answers for people; empty-handed until ``loaded`` is set, and the server refuses requests until then.
 
     Args:
-        retrieval: The first stage's replicas: of each shard, or of one that holds all rows.
-        ranking: The second stage's.
+        stages: Whose status is told beside the gateway's own.
+        keeper: Holds the gateway's generations.
         deadlines: How long requests may take.
         observer: Told of events.
 
@@ -82,13 +78,14 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
 
     def __init__(
         self,
-        retrieval: Sequence[Replicas[retrieval_pb2_grpc.RetrievalServiceStub]],
-        ranking: Replicas[ranking_pb2_grpc.RankingServiceStub],
+        stages: Sequence[AskedStage],
+        keeper: Keeper[Catalogue],
         deadlines: Deadlines,
         observer: Observer,
     ) -> None:
         self.loaded: Loaded | None = None
-        self._stages = [*_asked_retrieval(retrieval), AskedStage("ranking", ranking, _RANKING_STATUS)]
+        self._stages = stages
+        self._keeper = keeper
         self._deadlines = deadlines
         self._observer = observer
         self._status = gateway_status()
@@ -129,7 +126,7 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
         """Records what people did."""
         del context
         loaded = self._require_loaded()
-        events, rejections = loaded.events.read(request.events, time.time)
+        events, rejections = EventReader(self._keeper.all).read(request.events, time.time)
         if events:
             try:
                 loaded.users.record(events)
@@ -145,7 +142,11 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
         """What the gateway and the stages behind it hold."""
         del request, context
         return gateway_pb2.RecommendationServiceGetStatusResponse(
-            status=self._status.write(self.loaded.pipeline.generation if self.loaded is not None else None),
+            status=self._status.write(
+                self._keeper.all if self.loaded is not None else (),
+                refused=self._keeper.refused,
+                preparing=self._keeper.preparing,
+            ),
             stages=stage_statuses(self._stages, self._deadlines.status),
         )
 
@@ -161,14 +162,6 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
             context, deadlines.default, least=deadlines.policy.answer_least_seconds, during="before the request began"
         )
         return Budget(min(seconds, deadlines.longest), deadlines.policy)
-
-
-def _asked_retrieval(
-    shards: Sequence[Replicas[retrieval_pb2_grpc.RetrievalServiceStub]],
-) -> Iterator[AskedStage]:
-    for position, replicas in enumerate(shards):
-        name = "retrieval" if len(shards) == 1 else f"retrieval shard {position}"
-        yield AskedStage(name, replicas, _RETRIEVAL_STATUS)
 
 
 def _milliseconds(timings: Iterable[Timing]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from gateway.engine.budget import BudgetPolicy
 from gateway.pipeline import MAX_CANDIDATE_COUNT
+from twostage.generations.settings import PollSeconds, StoreLocation
 from twostage.rpc.settings import GenerationNumber, Port, ServiceSettings
 from twostage.rpc.targets import parse_target
 
@@ -22,9 +23,10 @@ class GatewaySettings(ServiceSettings):
     """The gateway's settings; each is a flag, a variable ``TWOSTAGE_GATEWAY_…`` or a key of the YAML file.
 
     Attributes:
-        store: The store of the generation that is answered from.
-        generation: Which one, so that a service that is started anew serves what its neighbours serve; the store's
-            current one when unset.
+        store: The store of the generations that are answered from, a folder or a URL.
+        generation: The one that is answered from, and no other, whatever the store's CURRENT does; when unset CURRENT
+            is followed.
+        generation_poll_seconds: Between two looks at CURRENT, 1 by default; 0 looks never.
         users: The SQLite file of the user store, made when it does not exist.
         retrieval: Where retrieval's replicas are; see `twostage.rpc.targets.Target`. Where each retrieval server holds
             one shard of the index, a target for every shard, shard 0 first, separated by semicolons.
@@ -39,6 +41,9 @@ class GatewaySettings(ServiceSettings):
             not hold the gateway's threads.
         ranking_share: The part of a request's time that is kept for ranking while retrieval runs.
         answer_share: The part that is kept for building the answer and sending it back.
+        status_poll_seconds: Between two rounds of asking every replica of the stages which generations it holds, 1 by
+            default. They are asked at once after a connection was made and after one said that it does not hold what
+            it was asked for.
         status_timeout_ms: How long a stage may take to tell its status.
     """
 
@@ -46,8 +51,9 @@ class GatewaySettings(ServiceSettings):
 
     port: Port = 50050
     metrics_port: Port = 9100
-    store: Path
+    store: StoreLocation
     generation: GenerationNumber | None = None
+    generation_poll_seconds: PollSeconds = 1.0
     users: Path
     retrieval: str = "127.0.0.1:50051"
     ranking: str = "127.0.0.1:50052"
@@ -58,6 +64,7 @@ class GatewaySettings(ServiceSettings):
     max_deadline_ms: Milliseconds = 2_000.0
     ranking_share: Share = 0.5
     answer_share: Share = 0.05
+    status_poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
     status_timeout_ms: Milliseconds = 500.0
 
     @field_validator("retrieval")

@@ -2,36 +2,35 @@
 
 ::
 
-    retrieval ──▶ FULL
-        └ late or down ──▶ POPULAR
+    generation that both hold ──▶ retrieval ──▶ FULL
+                                      └ late or down ──▶ POPULAR
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Generic
 from uuid import uuid4
 
 from gateway.engine.attribute_check import check_attributes
 from gateway.engine.budget import Budget
-from gateway.engine.ladder import Rung, StageFailure
-from gateway.engine.similar import SimilarRequest, SimilarResponse, describe_items, popular_instead
-from gateway.engine.stages import Similarity
+from gateway.engine.ladder import Rung, StageFailure, StageWithoutGeneration
+from gateway.engine.similar import SimilarRequest, SimilarResponse, SimilarRows, describe_items, popular_instead
+from gateway.engine.stages import C, Routes, SimilarRoute
 from gateway.observer import Observer
-from twostage.bundle.generation import Generation
-from twostage.errors import ItemNotFound
+from twostage.errors import InvalidField, ItemNotFound
 
 
-class SimilarItems:
-    """Answers requests for similar items from one generation.
+class SimilarItems(Generic[C]):
+    """Answers requests for similar items.
 
     Args:
-        generation: Whose items are named, filtered and known here; retrieval is asked for the same.
-        retrieval: Finds what is near.
+        routes: Chooses each request's generation and who is asked.
         observer: Told of what went wrong and how much of the system answered.
     """
 
-    def __init__(self, generation: Generation, retrieval: Similarity, observer: Observer) -> None:
-        self._generation = generation
-        self._retrieval = retrieval
+    def __init__(self, routes: Routes[C], observer: Observer) -> None:
+        self._routes = routes
         self._observer = observer
 
     def find(self, request: SimilarRequest, budget: Budget) -> SimilarResponse:
@@ -43,24 +42,24 @@ class SimilarItems:
 
         Raises:
             InvalidField: The filter or an attribute does not fit the generation.
-            ItemNotFound: The generation has no such item.
+            ItemNotFound: No generation held has such an item.
         """
-        generation = self._generation
-        check_attributes(generation.attributes, request.filter, request.attributes)
-        item_row = int(generation.ids.rows([request.item_id])[0])
-        if item_row < 0:
-            raise ItemNotFound(request.item_id)
+        route = self._routes.choose_similar(request.item_id)
+        found = self._found(request, budget, route)
+        if isinstance(found, StageWithoutGeneration):
+            self._observer.asked_again(found)
+            # What another generation cannot answer at all is no reason to refuse now.
+            with suppress(InvalidField, ItemNotFound):
+                other = self._routes.choose_similar(request.item_id)
+                second = self._found(request, budget, other)
+                if isinstance(second, SimilarRows):
+                    route, found = other, second
+        generation = route.catalogue.generation
         rung, reason = Rung.FULL, ""
-        try:
-            found = self._retrieval.similar_items(
-                request,
-                generation=generation.number,
-                timeout_seconds=budget.retrieval_timeout(ranking_follows=False),
-            )
-        except StageFailure as failure:
-            self._observer.stage_failed(failure)
-            rung, reason = Rung.POPULAR, failure.reason
-            found = popular_instead(request, generation, item_row)
+        if isinstance(found, StageFailure):
+            self._observer.stage_failed(found)
+            rung, reason = Rung.POPULAR, found.reason
+            found = popular_instead(request, generation, int(generation.ids.rows([request.item_id])[0]))
         self._observer.similar_answered(rung)
         return SimilarResponse(
             request_id=uuid4().hex,
@@ -71,3 +70,18 @@ class SimilarItems:
             rung_reason=reason,
             timings=found.timings,
         )
+
+    def _found(self, request: SimilarRequest, budget: Budget, route: SimilarRoute) -> SimilarRows | StageFailure:
+        """Asks retrieval, in one generation; returns why it did not answer."""
+        generation = route.catalogue.generation
+        check_attributes(generation.attributes, request.filter, request.attributes)
+        if int(generation.ids.rows([request.item_id])[0]) < 0:
+            raise ItemNotFound(request.item_id)
+        try:
+            return route.retrieval.similar_items(
+                request,
+                generation=generation.number,
+                timeout_seconds=budget.retrieval_timeout(ranking_follows=False),
+            )
+        except StageFailure as failure:
+            return failure

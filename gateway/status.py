@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import grpc
@@ -12,7 +12,7 @@ import grpc
 from twostage.messages.status import StatusWriter
 from twostage.rpc.channels import Replica, Replicas
 from twostage.rpc.metrics import package_version
-from twostage.v1 import gateway_pb2
+from twostage.v1 import gateway_pb2, ranking_pb2, ranking_pb2_grpc, retrieval_pb2, retrieval_pb2_grpc
 
 
 def gateway_status() -> StatusWriter:
@@ -37,6 +37,24 @@ class AskedStage(NamedTuple):
     name: str
     replicas: Replicas[Any]
     request: Any
+
+
+def asked_stages(
+    retrieval: Sequence[Replicas[retrieval_pb2_grpc.RetrievalServiceStub]],
+    ranking: Replicas[ranking_pb2_grpc.RankingServiceStub],
+) -> list[AskedStage]:
+    """Lists both stages.
+
+    Args:
+        retrieval: The first stage's replicas: of each shard, or of one that holds all rows.
+        ranking: The second stage's.
+    """
+    names = ["retrieval"] if len(retrieval) == 1 else [f"retrieval shard {index}" for index in range(len(retrieval))]
+    question = retrieval_pb2.RetrievalServiceGetStatusRequest()
+    return [
+        *(AskedStage(name, replicas, question) for name, replicas in zip(names, retrieval, strict=True)),
+        AskedStage("ranking", ranking, ranking_pb2.RankingServiceGetStatusRequest()),
+    ]
 
 
 def stage_statuses(stages: Iterable[AskedStage], timeout_seconds: float) -> Iterator[gateway_pb2.StageStatus]:

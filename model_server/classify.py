@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from tensorflow_serving.apis import classification_pb2
 
 from model_server.errors import invalid_argument
-from model_server.examples import find_signature, serialize_examples
+from model_server.examples import (
+    check_method_name,
+    data_type_text,
+    find_signature,
+    serialize_examples,
+    shape_text,
+)
 from model_server.servable import Servable, ServableSignature, SignatureTensor
 
 METHOD_NAME = "tensorflow/serving/classify"
@@ -28,7 +34,7 @@ def run_classify(
         ServingError: What the real server says of the same fault.
     """
     name, signature = find_signature(servable, request.model_spec.signature_name)
-    source, wanted = plan_classify(signature)
+    source, wanted = plan_classify(signature, check_name=servable.check_method_names)
     examples = serialize_examples(request.input)
     outputs = servable.run([(source.handle, examples)], [one.handle for one in wanted], timeout_ms)
     response = classification_pb2.ClassificationResponse()
@@ -37,12 +43,18 @@ def run_classify(
     return response
 
 
-def plan_classify(signature: ServableSignature) -> tuple[SignatureTensor, list[SignatureTensor]]:
+def plan_classify(signature: ServableSignature, *, check_name: bool) -> tuple[SignatureTensor, list[SignatureTensor]]:
     """Finds the input and the outputs, or says why the signature is none for this call.
+
+    Args:
+        signature: The signature that was asked for.
+        check_name: Also require that it was exported for this call.
 
     Raises:
         ServingError: INVALID_ARGUMENT.
     """
+    if check_name:
+        check_method_name(signature, "classification", METHOD_NAME)
     definition = signature.definition
     if len(signature.inputs) != 1:
         raise invalid_argument("Expected one input Tensor.")
@@ -69,21 +81,22 @@ def read_classes(
     """
     columns = {tensor.alias: output for tensor, output in zip(wanted, outputs, strict=True)}
     for alias, output in columns.items():
+        expected = "DT_STRING" if alias == _CLASSES else "DT_FLOAT"
         if output.ndim != 2:
-            raise invalid_argument(
-                f"Expected {alias} Tensor shape to be [batch_size num_classes] but got {list(output.shape)}"
-            )
+            raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {shape_text(output)}")
+        if data_type_text(output) != expected:
+            raise invalid_argument(f"Expected {alias} Tensor of {expected}. Got: {data_type_text(output)}")
         if output.shape[0] != count:
             raise invalid_argument(f"Expected {alias} output batch size of {count}. Got: {output.shape[0]}")
-        if output.dtype.kind != ("O" if alias == _CLASSES else "f"):
-            raise invalid_argument(f"Expected {alias} Tensor of another type. Got: {output.dtype}")
-    if len({output.shape for output in columns.values()}) > 1:
-        raise invalid_argument("Tensors class and score should match in dim_size(1)")
+    class_counts = [output.shape[1] for output in columns.values()]
+    if class_counts[0] != class_counts[-1]:
+        raise invalid_argument(
+            f"Tensors class and score should match in dim_size(1). Got {class_counts[0]} vs. {class_counts[1]}"
+        )
     result = classification_pb2.ClassificationResult()
-    class_count = next(iter(columns.values())).shape[1]
     for row in range(count):
         classes = result.classifications.add()
-        for column in range(class_count):
+        for column in range(class_counts[0]):
             entry = classes.classes.add()
             if _CLASSES in columns:
                 entry.label = columns[_CLASSES][row, column]

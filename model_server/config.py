@@ -39,12 +39,14 @@ class ModelConfig:
         base_path: Absolute path of the folder that holds its versions.
         policy: Which versions to serve.
         labels: Version by label.
+        platform: What the model is made with; only ``tensorflow`` can be served.
     """
 
     name: str
     base_path: Path
     policy: VersionPolicy = VersionPolicy()
     labels: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    platform: str = _PLATFORM
 
 
 def read_config(flags: Flags) -> dict[str, ModelConfig]:
@@ -72,7 +74,7 @@ def parse_config(message: model_server_config_pb2.ModelServerConfig) -> dict[str
     """Reads a ``ModelServerConfig``.
 
     Returns:
-        The models by name, in the order given.
+        The models by name, in the order given; their platforms may be unsupported (see ``require_supported``).
 
     Raises:
         ServingError: INVALID_ARGUMENT, naming the model and what is wrong with it.
@@ -80,34 +82,72 @@ def parse_config(message: model_server_config_pb2.ModelServerConfig) -> dict[str
     kind = message.WhichOneof("config")
     if kind != "model_config_list":
         raise invalid_argument(f"expected a model_config_list, got {kind or 'an empty configuration'}")
-    models: dict[str, ModelConfig] = {}
-    for one in message.model_config_list.config:
-        if one.name in models:
+    listed = message.model_config_list.config
+    names: set[str] = set()
+    for one in listed:
+        if one.name in names:
             raise invalid_argument(f"Illegal to list model {one.name} multiple times in config list")
-        models[one.name] = _parse_model(one)
-    return models
+        names.add(one.name)
+    for one in listed:
+        if not Path(one.base_path).is_absolute():
+            raise invalid_argument(
+                f"Expected model {one.name} to have an absolute path or URI; got base_path()={one.base_path}"
+            )
+    return {
+        one.name: ModelConfig(
+            one.name,
+            Path(one.base_path),
+            _parse_policy(one),
+            MappingProxyType(dict(one.version_labels)),
+            _parse_platform(one),
+        )
+        for one in listed
+    }
 
 
-def _parse_model(message: model_server_config_pb2.ModelConfig) -> ModelConfig:
-    base_path = Path(message.base_path)
-    if not message.base_path or not base_path.is_absolute():
-        raise invalid_argument(
-            f"Expected model {message.name} to have an absolute path or URI; got base_path()={message.base_path}"
-        )
-    old_style = message.model_type == model_server_config_pb2.ModelType.TENSORFLOW
-    if message.model_platform and message.model_type:
-        raise invalid_argument(
-            "Illegal setting both ModelServerConfig::model_type (deprecated) and "
-            f"ModelServerConfig::model_platform, model name is {message.name}"
-        )
-    if not message.model_platform and not old_style:
+def refuse_changed_platforms(served: Mapping[str, ModelConfig], wanted: Mapping[str, ModelConfig]) -> None:
+    """Refuses a configuration in which a model that is served has another platform.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    for name, model in wanted.items():
+        before = served.get(name, model).platform
+        if model.platform != before:
+            raise invalid_argument(
+                f"Illegal to change a model's platform. For model {name} platform was {before} and new platform "
+                f"requested is {model.platform}"
+            )
+
+
+def require_supported(models: Mapping[str, ModelConfig]) -> None:
+    """Refuses a model of a platform that this server does not know.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    for name, model in models.items():
+        if model.platform != _PLATFORM:
+            raise invalid_argument(f"Model {name} requests unsupported platform {model.platform}")
+
+
+def _parse_platform(message: model_server_config_pb2.ModelConfig) -> str:
+    if message.model_type:
+        if message.model_platform:
+            raise invalid_argument(
+                "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+                f"ModelServerConfig::model_platform, model name is {message.name}"
+            )
+        if message.model_type != model_server_config_pb2.ModelType.TENSORFLOW:
+            raise invalid_argument(f"ModelServerConfig::model_type choice {message.model_type} not supported.")
+        return _PLATFORM
+    if not message.model_platform:
         raise invalid_argument(
             "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
             f"ModelServerConfig::model_platform, model name is {message.name}"
         )
-    if message.model_platform and message.model_platform != _PLATFORM:
-        raise invalid_argument(f"Model {message.name} requests unsupported platform {message.model_platform}")
-    return ModelConfig(message.name, base_path, _parse_policy(message), MappingProxyType(dict(message.version_labels)))
+    platform: str = message.model_platform
+    return platform
 
 
 def _parse_policy(message: model_server_config_pb2.ModelConfig) -> VersionPolicy:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import grpc
 
-from model_server.config import ModelConfig
+from model_server.config import ModelConfig, refuse_changed_platforms, require_supported
 from model_server.errors import ServingError, invalid_argument
 from model_server.lifecycle import Lifecycle, State, VersionState
 from model_server.servable import Servable
@@ -18,6 +18,7 @@ from model_server.version_source import BasePathMissingError, aspired_versions
 
 _LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
+_AFTER_RELOAD_SECONDS = 0.1
 
 
 class Core:
@@ -48,21 +49,22 @@ class Core:
             False when ``request_stop`` came first.
 
         Raises:
-            ServingError: A model failed to load, or a label points to a version that is not available.
+            ServingError: FAILED_PRECONDITION for a label, whose version cannot be available yet, unless that is
+                allowed; INVALID_ARGUMENT for an unsupported platform; UNKNOWN when a model failed to load.
         """
+        labels = self._checked_labels(models)
+        require_supported(models)
+        self._labels = labels
         self._models = dict(models)
         self._poll()
         if self._poll_seconds > 0:
             self._poller.start()
-        # The real server gives labels as soon as one version of each model answers, and so refuses those of a version
-        # that is slower to load; waiting for it harms nobody.
         while not self._lifecycle.wait(
-            lambda versions: _settled(models, versions) and not _labels_pending(models, versions), _LOOK_SECONDS
+            lambda versions: all(_deciding(versions(name)) is not None for name in models), _LOOK_SECONDS
         ):
             if self._stopping.is_set():
                 return False
         self._raise_failures(models, "servable(s)")
-        self._set_labels(models)
         return True
 
     def request_stop(self) -> None:
@@ -79,28 +81,39 @@ class Core:
     def reload(self, models: Mapping[str, ModelConfig]) -> None:
         """Replaces the whole configuration and returns when every new model has an available version.
 
-        Unlike the real server it never waits for a base path to appear or to be filled: that is an error at once.
+        What a model that was there before gains or loses comes about a moment later, and is not waited for.
+
+        Unlike the real server it never waits for a base path to appear or to be filled: that is an error at once. And
+        what is refused leaves no trace: the next configuration is held against the one in force.
 
         Raises:
-            ServingError: UNKNOWN when a new model cannot be served, FAILED_PRECONDITION for a label of a version that
-                is not available; the rest of the configuration is in force then.
+            ServingError: INVALID_ARGUMENT for a changed or unsupported platform, FAILED_PRECONDITION for a label of a
+                version that is not available, and the old configuration stays in force; UNKNOWN when a new model
+                cannot be served, and the new one is in force then.
         """
         with self._reload_lock:
-            added = {name: model for name, model in models.items() if name not in self._models}
+            refuse_changed_platforms(self._models, models)
+            labels = self._checked_labels(models)
+            require_supported(models)
+            self._labels = labels
+            added = models.keys() - self._models.keys()
             # Not beside a look at the disk, which would ask for a removed model's versions again.
             with self._poll_lock:
                 removed = self._models.keys() - models.keys()
                 self._models = dict(models)
                 for name in removed:
                     self._lifecycle.aspire(name, {})
-            self._poll()
+            self._poll(added)
+            self._poll_soon()
             while not self._lifecycle.wait(
-                lambda versions: all(_decided(versions(name)) for name in added), _LOOK_SECONDS
+                lambda versions: all(
+                    _deciding(held) is not None or not any(one.aspired for one in held) for held in map(versions, added)
+                ),
+                _LOOK_SECONDS,
             ):
                 if self._stopping.is_set():
                     raise ServingError(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
             self._raise_failures(added, "model(s)")
-            self._set_labels(models)
 
     @contextmanager
     def acquire(self, spec: Any) -> Iterator[tuple[int, Servable]]:
@@ -133,9 +146,17 @@ class Core:
             except Exception:  # noqa: BLE001  - the next look may go well, and without looks nothing ever changes
                 _LOG.exception("looking for versions failed; the next look is in %s s", self._poll_seconds)
 
-    def _poll(self) -> None:
+    def _poll_soon(self) -> None:
+        """Looks at the disk for the models that were there before: as in the real server, after the answer."""
+        timer = threading.Timer(_AFTER_RELOAD_SECONDS, self._poll)
+        timer.daemon = True
+        timer.start()
+
+    def _poll(self, only: Collection[str] | None = None) -> None:
         with self._poll_lock:
             for name, model in self._models.items():
+                if self._stopping.is_set() or (only is not None and name not in only):
+                    continue
                 try:
                     found = aspired_versions(model)
                 except BasePathMissingError as error:
@@ -152,54 +173,41 @@ class Core:
 
     def _raise_failures(self, models: Iterable[str], noun: str) -> None:
         failures = []
-        for name in models:
-            versions = self._lifecycle.versions(name)
-            if any(one.state is State.AVAILABLE for one in versions):
-                continue
-            failed = next((one for one in versions if one.aspired), None)
-            failures.append(
-                f"{{{{name: {name} version: {failed.version}}} due to error: {failed.error}}}"
-                if failed is not None
-                else f"{{{{name: {name}}} due to error: NOT_FOUND: no version under its base path}}"
-            )
+        for name in sorted(models):
+            deciding = _deciding(self._lifecycle.versions(name))
+            if deciding is None:
+                failures.append(f"{{{{name: {name}}} due to error: NOT_FOUND: no version under its base path}}")
+            elif deciding.state is State.END:
+                failures.append(f"{{{{name: {name} version: {deciding.version}}} due to error: {deciding.error}}}")
         if failures:
             raise ServingError(
                 grpc.StatusCode.UNKNOWN,
                 f"{len(failures)} {noun} did not become available: {{{''.join(one + ', ' for one in failures)}}}",
             )
 
-    def _set_labels(self, models: Mapping[str, ModelConfig]) -> None:
+    def _checked_labels(self, models: Mapping[str, ModelConfig]) -> dict[str, dict[str, int]]:
+        """Gives the labels of a configuration, or says which one may not be given.
+
+        They are looked at before anything is loaded, so the versions that the same configuration adds do not count.
+        """
         for name, model in models.items():
             states = {one.version: one.state for one in self._lifecycle.versions(name)}
             known = self._labels.get(name, {})
-            for label, version in model.labels.items():
-                if states.get(version) is State.AVAILABLE or known.get(label) == version:
+            for label, version in sorted(model.labels.items()):
+                if self._allow_unavailable_labels and known.get(label, version) == version:
                     continue
-                if self._allow_unavailable_labels and label not in known:
-                    continue
-                raise ServingError(
-                    grpc.StatusCode.FAILED_PRECONDITION,
-                    f"Request to assign label to version {version} of model {name}, which is not currently available "
-                    "for inference",
-                )
-        self._labels = {name: dict(model.labels) for name, model in models.items()}
+                if states.get(version) is not State.AVAILABLE:
+                    raise ServingError(
+                        grpc.StatusCode.FAILED_PRECONDITION,
+                        f"Request to assign label to version {version} of model {name}, which is not currently "
+                        "available for inference",
+                    )
+        return {name: dict(model.labels) for name, model in models.items()}
 
 
-def _decided(versions: list[VersionState]) -> bool:
-    """Whether a model answers, or will not: nothing of it should be served, or all of that failed."""
-    return any(one.state is State.AVAILABLE for one in versions) or all(
-        one.state is State.END for one in versions if one.aspired
-    )
+def _deciding(versions: list[VersionState]) -> VersionState | None:
+    """Finds the version that decides whether a model is there: the highest that answers or that ended.
 
-
-def _settled(models: Iterable[str], versions: Any) -> bool:
-    return all((held := versions(name)) and any(one.aspired for one in held) and _decided(held) for name in models)
-
-
-def _labels_pending(models: Mapping[str, ModelConfig], versions: Any) -> bool:
-    return any(
-        one.state in (State.START, State.LOADING)
-        for name, model in models.items()
-        for one in versions(name)
-        if one.version in model.labels.values()
-    )
+    So a broken newest version fails a start even beside a good older one, unless that one was quicker.
+    """
+    return next((one for one in versions if one.aspired and one.state in (State.AVAILABLE, State.END)), None)

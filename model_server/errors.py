@@ -46,8 +46,8 @@ def invalid_argument(message: str) -> ServingError:
 
 
 def wire_message(message: str) -> str:
-    """Cuts a message to what TensorFlow Serving sends: 1024 bytes, the end of a longer one marked."""
+    """Cuts a message as TensorFlow Serving does: after 1024 bytes, with a mark behind what is left."""
     encoded = message.encode()
     if len(encoded) <= _MESSAGE_LIMIT_BYTES:
         return message
-    return encoded[: _MESSAGE_LIMIT_BYTES - len(_CUT)].decode(errors="ignore") + _CUT
+    return encoded[:_MESSAGE_LIMIT_BYTES].decode(errors="ignore") + _CUT

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.example import example_pb2
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import input_pb2
 
 from model_server.errors import invalid_argument
@@ -53,3 +55,32 @@ def find_signature(servable: Servable, name: str) -> tuple[str, ServableSignatur
     if signature is None:
         raise invalid_argument(f"No signature was found with the name: {name}")
     return name, signature
+
+
+def check_method_name(signature: ServableSignature, kind: str, expected: str) -> None:
+    """Refuses a signature that was not exported for the call; only done where the server is told to.
+
+    Args:
+        signature: The signature that was asked for.
+        kind: ``classification`` or ``regression``.
+        expected: The method name such a signature has.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    given = signature.definition.method_name
+    if given != expected:
+        raise invalid_argument(f"Expected {kind} signature method_name to be {expected}. Was: {given}")
+
+
+def shape_text(array: NDArray[Any]) -> str:
+    """Writes a shape as TensorFlow's messages do."""
+    return f"[{','.join(map(str, array.shape))}]"
+
+
+def data_type_text(array: NDArray[Any]) -> str:
+    """Names an array's data type as TensorFlow's messages do; an array of objects holds strings."""
+    if array.dtype.kind == "O":
+        return "DT_STRING"
+    text: str = types_pb2.DataType.Name(tf.as_dtype(array.dtype).as_datatype_enum)
+    return text

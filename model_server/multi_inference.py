@@ -23,7 +23,7 @@ def run_multi_inference(
         ServingError: What the real server says of the same fault.
     """
     plans: list[tuple[str, str, list[SignatureTensor]]] = []
-    source: SignatureTensor | None = None
+    sources: dict[str, SignatureTensor] = {}
     model = request.tasks[0].model_spec.name
     for task in request.tasks:
         if not task.model_spec.name:
@@ -37,25 +37,27 @@ def run_multi_inference(
         if signature is None:
             raise invalid_argument(f"Requested signature not found in model graph: {name}")
         if task.method_name == classify.METHOD_NAME:
-            fed, wanted = classify.plan_classify(signature)
+            fed, wanted = classify.plan_classify(signature, check_name=servable.check_method_names)
         elif task.method_name == regress.METHOD_NAME:
-            fed, output = regress.plan_regress(signature)
+            fed, output = regress.plan_regress(signature, check_name=servable.check_method_names)
             wanted = [output]
         else:
             raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
-        if source is not None and fed.name != source.name:
-            raise invalid_argument("Input tensor must be the same for all Signatures.")
-        source = fed
+        sources[fed.name] = fed
         plans.append((name, task.method_name, wanted))
-    assert source is not None
     examples = serialize_examples(request.input)
-    fetches = [tensor.handle for _, _, wanted in plans for tensor in wanted]
-    outputs = iter(servable.run([(source.handle, examples)], fetches, timeout_ms))
+    fetched = {tensor.name: tensor for _, _, wanted in plans for tensor in wanted}
+    outputs = servable.run(
+        [(sources[name].handle, examples) for name in sorted(sources)],
+        [tensor.handle for tensor in fetched.values()],
+        timeout_ms,
+    )
+    by_name = dict(zip(fetched, outputs, strict=True))
     response = inference_pb2.MultiInferenceResponse()
     for name, method_name, wanted in plans:
         result = response.results.add()
         result.model_spec.signature_name = name
-        arrays = [next(outputs) for _ in wanted]
+        arrays = [by_name[tensor.name] for tensor in wanted]
         if method_name == classify.METHOD_NAME:
             result.classification_result.CopyFrom(classify.read_classes(wanted, arrays, len(examples)))
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -14,16 +14,23 @@ from model_server.errors import ServingError, invalid_argument
 from model_server.servable import Servable, ServableSignature, SignatureTensor
 
 DEFAULT_SIGNATURE = "serving_default"
+_METHOD_NAMES = tuple(f"tensorflow/serving/{method}" for method in ("predict", "classify", "regress"))
 
 
 def run_predict(
-    servable: Servable, request: predict_pb2.PredictRequest, *, timeout_ms: int | None, as_content: bool
+    servable: Servable,
+    request: predict_pb2.PredictRequest,
+    contents: Mapping[str, memoryview] | None = None,
+    *,
+    timeout_ms: int | None,
+    as_content: bool,
 ) -> predict_pb2.PredictResponse:
     """Answers a request from one version of a model.
 
     Args:
         servable: The version; the request's model_spec is not looked at beyond its signature.
         request: The request.
+        contents: The ``tensor_content`` of inputs whose messages come without it; see ``predict_wire``.
         timeout_ms: Time left for the graph; None has no end.
         as_content: Answer with ``tensor_content`` instead of typed lists.
 
@@ -37,20 +44,28 @@ def run_predict(
     signature = servable.signatures.get(name)
     if signature is None:
         raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
-    feeds = _read_inputs(signature, request)
+    if servable.check_method_names and signature.definition.method_name not in _METHOD_NAMES:
+        raise ServingError(
+            grpc.StatusCode.INTERNAL,
+            f"Expected prediction signature method_name to be one of {{{', '.join(_METHOD_NAMES)}}}. "
+            f"Was: {signature.definition.method_name}",
+        )
+    feeds = _read_inputs(signature, request, contents or {})
     wanted = _select_outputs(signature, request.output_filter)
     outputs = servable.run(feeds, [_handle(output) for output in wanted], timeout_ms)
     response = predict_pb2.PredictResponse()
     response.model_spec.signature_name = name
     for output, array in zip(wanted, outputs, strict=True):
         try:
-            response.outputs[output.alias].CopyFrom(tensor_codec.encode(array, as_content=as_content))
+            tensor_codec.encode(array, as_content=as_content, into=response.outputs[output.alias])
         except tensor_codec.TensorParseError as error:
             raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"{output.alias}: {error}") from None
     return response
 
 
-def _read_inputs(signature: ServableSignature, request: predict_pb2.PredictRequest) -> list[tuple[Any, NDArray[Any]]]:
+def _read_inputs(
+    signature: ServableSignature, request: predict_pb2.PredictRequest, contents: Mapping[str, memoryview]
+) -> list[tuple[Any, NDArray[Any]]]:
     given = request.inputs
     if not signature.defaults and len(given) != len(signature.inputs):
         extra = sorted(given.keys() - signature.inputs.keys())
@@ -65,7 +80,7 @@ def _read_inputs(signature: ServableSignature, request: predict_pb2.PredictReque
         if alias in given:
             taken += 1
             try:
-                array = tensor_codec.decode(given[alias])
+                array = tensor_codec.decode(given[alias], contents.get(alias))
             except tensor_codec.TensorParseError:
                 raise invalid_argument(f"tensor parsing error: {alias}") from None
         elif alias in signature.defaults:

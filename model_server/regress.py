@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 from tensorflow_serving.apis import regression_pb2
 
 from model_server.errors import invalid_argument
-from model_server.examples import find_signature, serialize_examples
+from model_server.examples import (
+    check_method_name,
+    data_type_text,
+    find_signature,
+    serialize_examples,
+    shape_text,
+)
 from model_server.servable import Servable, ServableSignature, SignatureTensor
 
 METHOD_NAME = "tensorflow/serving/regress"
@@ -27,7 +33,7 @@ def run_regress(
         ServingError: What the real server says of the same fault.
     """
     name, signature = find_signature(servable, request.model_spec.signature_name)
-    source, wanted = plan_regress(signature)
+    source, wanted = plan_regress(signature, check_name=servable.check_method_names)
     examples = serialize_examples(request.input)
     (output,) = servable.run([(source.handle, examples)], [wanted.handle], timeout_ms)
     response = regression_pb2.RegressionResponse()
@@ -36,12 +42,18 @@ def run_regress(
     return response
 
 
-def plan_regress(signature: ServableSignature) -> tuple[SignatureTensor, SignatureTensor]:
+def plan_regress(signature: ServableSignature, *, check_name: bool) -> tuple[SignatureTensor, SignatureTensor]:
     """Finds the input and the output, or says why the signature is none for this call.
+
+    Args:
+        signature: The signature that was asked for.
+        check_name: Also require that it was exported for this call.
 
     Raises:
         ServingError: INVALID_ARGUMENT.
     """
+    if check_name:
+        check_method_name(signature, "regression", METHOD_NAME)
     definition = signature.definition
     if len(signature.inputs) != 1:
         raise invalid_argument("Expected one input Tensor.")
@@ -62,12 +74,12 @@ def read_values(output: NDArray[Any], count: int) -> regression_pb2.RegressionRe
     """
     if output.ndim not in (1, 2) or output.shape[1:] not in ((), (1,)):
         raise invalid_argument(
-            f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {list(output.shape)}"
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got " + shape_text(output)
         )
     if output.shape[0] != count:
-        raise invalid_argument(f"Expected output batch size to be {count} but got: {output.shape[0]}")
-    if output.dtype.kind != "f":
-        raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: {output.dtype}")
+        raise invalid_argument(f"Input batch size did not match output batch size: {count} vs. {output.shape[0]}")
+    if data_type_text(output) != "DT_FLOAT":
+        raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: {data_type_text(output)}")
     result = regression_pb2.RegressionResult()
     for value in output.reshape(-1).tolist():
         result.regressions.add(value=value)

@@ -46,11 +46,15 @@ class TensorParseError(ValueError):
     """A tensor message that is no tensor."""
 
 
-def decode(tensor: tensor_pb2.TensorProto) -> NDArray[Any]:
+def decode(tensor: tensor_pb2.TensorProto, content: memoryview | None = None) -> NDArray[Any]:
     """Reads a tensor as the real server does.
 
     A list of values that is too short repeats its last one, an empty list stands for zeros, surplus is dropped;
     ``tensor_content`` has exactly the length of the shape, and goes before a list. An unknown rank is a scalar.
+
+    Args:
+        tensor: The message.
+        content: Its ``tensor_content`` where that was kept apart; None takes the message's.
 
     Returns:
         An array, possibly read-only; strings as objects of ``bytes``.
@@ -59,19 +63,20 @@ def decode(tensor: tensor_pb2.TensorProto) -> NDArray[Any]:
         TensorParseError: Unset or unknown data type, negative or enormous sizes, or a wrong length of content. The real
             server's limit on sizes is its memory; here it is the 2 GiB that a message may have.
     """
-    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
-    if any(size < 0 for size in shape):
+    shape = tuple([dim.size for dim in tensor.tensor_shape.dim])
+    if shape and min(shape) < 0:
         raise TensorParseError(f"negative size in shape {shape}")
     count = math.prod(shape)
+    if content is None:
+        content = tensor.tensor_content
     if tensor.dtype == types_pb2.DT_STRING:
-        return _decode_strings(tensor, shape, count)
+        return _decode_strings(tensor, bytes(content), shape, count)
     try:
         dtype, field = _FIELDS[tensor.dtype]
     except KeyError:
         raise TensorParseError(f"data type {tensor.dtype} cannot be fed") from None
     if count * dtype.itemsize > _MAX_BYTES:
         raise TensorParseError(f"a tensor of shape {shape} is too large")
-    content = tensor.tensor_content
     if content:
         if len(content) != count * dtype.itemsize:
             raise TensorParseError(f"{len(content)} bytes of content for shape {shape}")
@@ -83,14 +88,23 @@ def decode(tensor: tensor_pb2.TensorProto) -> NDArray[Any]:
     return _repeat_last(values, count).reshape(shape)
 
 
-def encode(array: NDArray[Any], *, as_content: bool) -> tensor_pb2.TensorProto:
+def encode(
+    array: NDArray[Any], *, as_content: bool, into: tensor_pb2.TensorProto | None = None
+) -> tensor_pb2.TensorProto:
     """Writes a session's output.
 
     Args:
         array: Any array that a session gives; strings as objects of ``bytes``.
         as_content: Write ``tensor_content``; otherwise the typed list of values.
+        into: An empty message to write; None makes one.
+
+    Returns:
+        The message.
+
+    Raises:
+        TensorParseError: The array's data type has no message.
     """
-    tensor = tensor_pb2.TensorProto()
+    tensor = tensor_pb2.TensorProto() if into is None else into
     add = tensor.tensor_shape.dim.add
     for size in array.shape:
         add(size=size)
@@ -135,12 +149,12 @@ def _repeat_last(values: NDArray[Any], count: int) -> NDArray[Any]:
     return filled
 
 
-def _decode_strings(tensor: tensor_pb2.TensorProto, shape: tuple[int, ...], count: int) -> NDArray[Any]:
+def _decode_strings(tensor: tensor_pb2.TensorProto, content: bytes, shape: tuple[int, ...], count: int) -> NDArray[Any]:
     # TensorFlow keeps 24 bytes for each string, whatever its length.
     if count * 24 > _MAX_BYTES:
         raise TensorParseError(f"a tensor of shape {shape} is too large")
-    if tensor.tensor_content:
-        given = _decode_string_list(tensor.tensor_content, count)
+    if content:
+        given = _decode_string_list(content, count)
     else:
         given = list(tensor.string_val[:count])
         given += [given[-1] if given else b""] * (count - len(given))

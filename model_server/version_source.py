@@ -9,8 +9,9 @@ from pathlib import Path
 from model_server.config import ModelConfig
 
 _LOG = logging.getLogger(__name__)
-_NUMBER = re.compile(r"[0-9]+")
-_INT64_MAX = 2**63 - 1
+# What counts as an int64 to the real server: a sign and blanks around it do, as in ``atoi``.
+_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)[ \t\n\v\f\r]*")
+_INT64 = range(-(2**63), 2**63)
 
 
 class BasePathMissingError(Exception):
@@ -21,7 +22,7 @@ def versions_on_disk(base_path: Path) -> dict[int, Path]:
     """Lists the children whose names are numbers; ``00012`` is 12.
 
     Returns:
-        The path by version. Of two names for one number, the first in alphabetical order counts.
+        The path by version. Of two names for one number, the last in alphabetical order counts.
 
     Raises:
         BasePathMissingError: The path is missing or cannot be read.
@@ -32,8 +33,9 @@ def versions_on_disk(base_path: Path) -> dict[int, Path]:
         raise BasePathMissingError(f"Could not find base path {base_path}: {error.strerror}") from error
     found: dict[int, Path] = {}
     for name in names:
-        if _NUMBER.fullmatch(name) and int(name) <= _INT64_MAX:
-            found.setdefault(int(name), base_path / name)
+        number = _NUMBER.fullmatch(name)
+        if number is not None and int(number[1]) in _INT64:
+            found[int(number[1])] = base_path / name
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import grpc
 import tensorflow as tf
@@ -21,8 +22,12 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _MAX_RECORDS = 1000
 
 
-def warm_up(servable: Servable) -> int:
+def warm_up(servable: Servable, iterations: int = 1) -> int:
     """Runs the recorded requests against a freshly loaded version; one that fails fails the load.
+
+    Args:
+        servable: The version; its folder holds the requests, if there are any.
+        iterations: How often each request is run; below 1 is 1.
 
     Returns:
         How many records were read.
@@ -46,19 +51,25 @@ def warm_up(servable: Servable) -> int:
                 grpc.StatusCode.DATA_LOSS,
                 f"{error.message}. Please verify your warmup data is in TFRecord format.",
             ) from None
+        log = _parse(record, path)
+        for _ in range(max(1, iterations)):
+            _run(servable, log)
         record_count += 1
         if record_count > _MAX_RECORDS:
             raise invalid_argument(f"Number of warmup records exceeds the maximum ({_MAX_RECORDS}) at {path}")
-        _run(servable, record)
     _LOG.info("warmed %s with %d records", servable.path, record_count)
     return record_count
 
 
-def _run(servable: Servable, record: bytes) -> None:
+def _parse(record: bytes, path: Path) -> prediction_log_pb2.PredictionLog:
     try:
-        log = prediction_log_pb2.PredictionLog.FromString(record)
+        return prediction_log_pb2.PredictionLog.FromString(record)
     except DecodeError:
-        raise invalid_argument(f"Failed to parse warmup record in {servable.path / WARMUP_FILE}") from None
+        text = record.decode(errors="replace")
+        raise invalid_argument(f"Failed to parse warmup record: {text} from {path}") from None
+
+
+def _run(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":
         run_predict(servable, log.predict_log.request, timeout_ms=None, as_content=False)

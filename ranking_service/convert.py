@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ranking_service.engine.explanations import Explanation, in_words
 from ranking_service.engine.query import RankedItems, RankingQuery, SelectionPolicy
 from twostage.errors import InvalidField
 from twostage.messages.answers import write_shortfall, write_timings
@@ -25,7 +26,7 @@ from twostage.messages.bounds import (
 from twostage.messages.context import read_context
 from twostage.messages.diversity import read_diversity
 from twostage.messages.history import RowsOf, read_history
-from twostage.v1 import ranking_pb2, retrieval_pb2
+from twostage.v1 import common_pb2, ranking_pb2, retrieval_pb2
 
 MAX_PINNED_COUNT = 200
 MAX_BLEND_COUNT = 64
@@ -50,8 +51,9 @@ def to_query(
     rows, scores = _candidates(request.candidates)
     check_length("blend", request.blend, MAX_BLEND_COUNT)
     attributes = checked_texts("attributes", request.attributes, MAX_ATTRIBUTE_COUNT, MAX_ATTRIBUTE_BYTES, least=0)
+    history = read_history(request.history, rows_of, action_codes)
     return RankingQuery(
-        history=read_history(request.history, rows_of, action_codes),
+        history=history,
         context=read_context(request.context),
         candidate_rows=rows,
         retrieval_scores=scores,
@@ -62,6 +64,7 @@ def to_query(
         attributes=tuple(attributes),
         explain=request.explain,
         trace=request.trace,
+        history_weights=_history_weights(request, rows_of) if request.history_weights else None,
     )
 
 
@@ -74,6 +77,20 @@ def _candidates(columns: retrieval_pb2.CandidateColumns) -> tuple[NDArray[np.uin
         if length not in (0, count):
             raise InvalidField(f"candidates.{name}", f"0 or {count} entries, one for each row", length)
     return rows, checked_numbers("candidates.scores", columns.scores)
+
+
+def _history_weights(request: ranking_pb2.RankRequest, rows_of: RowsOf) -> NDArray[np.float32]:
+    """The weights of the entries that the history keeps, which are those of known items."""
+    item_ids = request.history.item_ids
+    count = len(item_ids or request.history.rows)
+    if len(request.history_weights) != count:
+        received = len(request.history_weights)
+        raise InvalidField("history_weights", f"0 or {count} entries, one for each of the history", received)
+    weights = checked_numbers("history_weights", request.history_weights)
+    if (weights < 0).any():
+        position = int(np.argmax(weights < 0))
+        raise InvalidField(f"history_weights[{position}]", "0 or more", float(weights[position]))
+    return weights[rows_of(list(item_ids)) >= 0] if item_ids else weights
 
 
 def _selection(message: ranking_pb2.SelectionPolicy) -> SelectionPolicy:
@@ -106,10 +123,13 @@ def to_response(generation: int, ranked: RankedItems) -> ranking_pb2.RankRespons
     ]
     for message, attributes in zip(items, ranked.attributes, strict=False):
         message.attributes.update(attributes)
-    for message, texts in zip(items, ranked.reasons, strict=False):
-        message.reasons.extend(texts)
+    for message, explanations in zip(items, ranked.explanations, strict=False):
+        for explanation in explanations:
+            message.reasons.append(in_words(explanation))
+            _write_explanation(message.explanations.add(), explanation)
     response = ranking_pb2.RankResponse(
         generation=generation,
+        ranker=ranked.ranker,
         items=items,
         actions=ranked.actions,
     )
@@ -118,3 +138,12 @@ def to_response(generation: int, ranked: RankedItems) -> ranking_pb2.RankRespons
     if ranked.shortfall is not None:
         write_shortfall(response.shortfall, ranked.shortfall.missing_count, ranked.shortfall.reason)
     return response
+
+
+def _write_explanation(message: common_pb2.Explanation, explanation: Explanation) -> None:
+    message.item_id = explanation.item_id
+    message.title = explanation.title
+    message.attention = explanation.attention or 0.0
+    message.similarity = explanation.similarity
+    message.retrieval_part = explanation.retrieval_part
+    message.ranking_effect = explanation.ranking_effect or 0.0

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ranking_service.engine.errors import ModelAnswerInvalid
 from twostage.bundle.manifest import RankerEntry
 from twostage.errors import DeadlineSpent, NotReady, Overloaded
+from twostage.features.model_inputs import HISTORY_EFFECTS
 from twostage.tfserving.client import ModelServerClient
 from twostage.tfserving.errors import (
     ModelNotFound,
@@ -21,6 +22,7 @@ from twostage.tfserving.errors import (
     ResponseInvalid,
     SignatureNotFound,
     TensorError,
+    WrongVersion,
 )
 
 # A model server's queue of a few requests is worked off in about this time.
@@ -41,6 +43,8 @@ class ModelServerScorer:
     def __init__(self, client: ModelServerClient, rankers: Iterable[RankerEntry]) -> None:
         self._client = client
         self._endpoints: dict[str, tuple[str, str]] = {}
+        # Models that do not explain themselves.
+        self._silent: set[tuple[str, int]] = set()
         for entry in rankers:
             endpoint = (entry.signature, entry.output)
             if self._endpoints.setdefault(entry.model, endpoint) != endpoint:
@@ -59,6 +63,39 @@ class ModelServerScorer:
         """
         signature, output = self._endpoints[model]
         try:
+            return self._ask(model, version, inputs, timeout_seconds, signature, output)
+        except SignatureNotFound as error:
+            raise self._invalid(model, version, inputs, signature, output, error) from error
+
+    def history_effects(
+        self, model: str, version: int, inputs: Mapping[str, NDArray[Any]], timeout_seconds: float
+    ) -> NDArray[Any] | None:
+        """Asks the model's second signature; see ``ranking_service.engine.scorer.HistoryEffects``.
+
+        Returns:
+            As the protocol says; None for a model without that signature, which is asked for it once.
+
+        Raises:
+            NotReady, DeadlineSpent, Overloaded, ModelAnswerInvalid: As :meth:`score`.
+        """
+        if (model, version) in self._silent:
+            return None
+        try:
+            return self._ask(model, version, inputs, timeout_seconds, HISTORY_EFFECTS, HISTORY_EFFECTS)
+        except SignatureNotFound:
+            self._silent.add((model, version))
+            return None
+
+    def _ask(
+        self,
+        model: str,
+        version: int,
+        inputs: Mapping[str, NDArray[Any]],
+        timeout_seconds: float,
+        signature: str,
+        output: str,
+    ) -> NDArray[Any]:
+        try:
             outputs = self._client.predict(
                 model, version, inputs, timeout_seconds=timeout_seconds, signature=signature, outputs=(output,)
             )
@@ -72,9 +109,12 @@ class ModelServerScorer:
             raise NotReady(
                 f"the model server does not hold model {model} version {version}", self._detail(error)
             ) from error
-        except (RequestRejected, SignatureNotFound, ResponseInvalid, TensorError) as error:
-            expected = f"signature {signature} with inputs {', '.join(inputs)} and output {output}"
-            raise ModelAnswerInvalid(model, version, expected, str(error)) from error
+        except SignatureNotFound:
+            raise
+        except WrongVersion as error:
+            raise ModelAnswerInvalid(model, version, "an answer of this version", error.message) from error
+        except (RequestRejected, ResponseInvalid, TensorError) as error:
+            raise self._invalid(model, version, inputs, signature, output, error) from error
         except ModelServerError as error:
             raise NotReady(f"the model server failed with {error.code.name}", self._detail(error)) from error
         try:
@@ -82,6 +122,12 @@ class ModelServerScorer:
         except KeyError:
             received = ", ".join(outputs) or "no output"
             raise ModelAnswerInvalid(model, version, f"output {output}", received) from None
+
+    def _invalid(
+        self, model: str, version: int, inputs: Iterable[str], signature: str, output: str, error: Exception
+    ) -> ModelAnswerInvalid:
+        expected = f"signature {signature} with inputs {', '.join(inputs)} and output {output}"
+        return ModelAnswerInvalid(model, version, expected, str(error))
 
     def _detail(self, error: ModelServerError) -> str:
         """Where the model server is and what was said there; callers need to know neither."""

@@ -59,6 +59,7 @@ def query_of(request: retrieval_pb2.RetrieveRequest, ids: IdTable) -> RetrievalQ
         quotas=_quotas(request.quotas) if request.quotas else {},
         include_rows=_known_rows("include_item_ids", request.include_item_ids, MAX_INCLUDED_COUNT, ids),
         return_source_ranks=request.return_source_ranks,
+        return_history_weights=request.return_history_weights,
     )
 
 
@@ -102,6 +103,7 @@ def response_of(
     response = retrieval_pb2.RetrieveResponse(generation=generation)
     _write_columns(response.candidates, candidates, ids)
     response.history_rows.extend(history_rows.tolist())
+    _write_history_weights(response, candidates)
     _write_rest(response, candidates, resolve_ms)
     return response
 
@@ -134,6 +136,8 @@ def write_gathered(response: Answer, gathered: Gathered, shard: Shard, resolve_m
     for entry in gathered.lists:
         _write_list(response.lists.add(), entry)
     response.allowed_count = gathered.allowed_count
+    if isinstance(response, retrieval_pb2.RetrieveResponse):
+        _write_history_weights(response, gathered)
     response.answered_shard.index = shard.index
     response.answered_shard.count = shard.count
     write_timings(response.timings, [("resolve", resolve_ms), *gathered.timings_ms.items()])
@@ -166,6 +170,11 @@ def _write_list(message: retrieval_pb2.SourceList, entry: SourceList) -> None:
     if entry.code_keys is not None:
         packed += packed_floats(_LIST.CODE_KEYS_FIELD_NUMBER, entry.code_keys)
     message.MergeFromString(packed)
+
+
+def _write_history_weights(response: retrieval_pb2.RetrieveResponse, found: Candidates | Gathered) -> None:
+    if found.history_weights is not None:
+        response.history_weights.extend(found.history_weights.tolist())
 
 
 def _write_rest(response: Answer, candidates: Candidates, resolve_ms: float) -> None:

@@ -134,9 +134,9 @@ def make_tag_vectors(catalogue: TinyCatalogue) -> dict[str, NDArray[np.float32]]
     return {name: (mean / np.linalg.norm(mean)).astype(np.float32) for name, mean in means.items()}
 
 
-def user_tower_path(dimension: int = 16) -> Path:
-    """An untrained user tower for LiteRT, made once in a test session."""
-    return _tiny_models(dimension) / "user_tower.tflite"
+def user_tower_path(dimension: int = 16, *, weighing: bool = True) -> Path:
+    """An untrained user tower for LiteRT, made once in a test session; one that does not tell its weights when told."""
+    return _tiny_models(dimension) / ("user_tower.tflite" if weighing else "silent_user_tower.tflite")
 
 
 def ranker_path(dimension: int = 16) -> Path:

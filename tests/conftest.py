@@ -7,9 +7,16 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--tfserving-address",
+        "--model-server-address",
         default=None,
         metavar="HOST:PORT",
-        help="ask this model server, which serves what tests/contract/tfserving/export_models.py wrote, "
-        "instead of starting the embedded one",
+        help="tests/contract/tfserving: ask this model server, which serves what export_models.py there wrote, "
+        "instead of starting the embedded one; what needs a server's disk or start is skipped",
+    )
+    parser.addoption(
+        "--model-server-command",
+        default=None,
+        metavar="COMMAND",
+        help="tests/contract/tfserving: start servers by this command, to which flags are appended, e.g. "
+        "tensorflow_model_server, instead of the embedded one",
     )

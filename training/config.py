@@ -121,8 +121,13 @@ class RankerTraining:
 
     Args:
         candidate_count: Candidates that retrieval offers per person.
-        negative_count: Candidates sampled as negatives per example.
+        negative_count: Candidates sampled as negatives per example, the hard ones.
         random_negative_count: Negatives sampled from the whole catalogue per example.
+        popularity_negative_count: Negatives sampled by popularity per example.
+        in_batch_negative_count: Other people's next items taken as negatives per example.
+        popularity_power: Items are popular by their number of interactions to this power.
+        negative_correction: How far negatives drawn by popularity and in-batch ones are weighed down for being drawn
+            more often, 1 in full, 0 not at all.
         positive_count: Positives per example at most.
         user_count: People per epoch at most.
         batch_size: People per step.
@@ -130,12 +135,16 @@ class RankerTraining:
         least_step_count: Steps that may be made in any case, so that small data are learnt from as well.
         learning_rate: Adam's rate at the start; it falls to a tenth along a cosine.
         patience: Epochs without a better validation score after which training stops.
-        listwise_weight: Weight of the softmax loss beside the binary cross-entropy.
+        loss: Which loss, a name of training.ranker.losses.LOSSES.
     """
 
     candidate_count: int = 500
     negative_count: int = 100
     random_negative_count: int = 12
+    popularity_negative_count: int = 0
+    in_batch_negative_count: int = 0
+    popularity_power: float = 0.75
+    negative_correction: float = 1.0
     positive_count: int = 8
     user_count: int = 60_000
     batch_size: int = 128
@@ -143,7 +152,7 @@ class RankerTraining:
     least_step_count: int = 250
     learning_rate: float = 3e-4
     patience: int = 2
-    listwise_weight: float = 1.0
+    loss: str = "mixed"
 
 
 @dataclass(frozen=True)

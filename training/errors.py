@@ -13,3 +13,11 @@ class ExportMismatch(TrainingError):
 
 class NothingToLearn(TrainingError):
     """The data set is too small to train on."""
+
+
+class RankersInvalid(TrainingError):
+    """Rankers that cannot be: a name is unknown or given twice, there is none, or the data lack what one needs."""
+
+
+class RankerNotFinite(TrainingError):
+    """A loss, a weight or a score of a ranker is NaN or infinite; a model with it must not be published."""

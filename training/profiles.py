@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from training.config import RankerTraining, TowerTraining, TrainingConfig
 
@@ -18,6 +19,11 @@ class Profile:
 
     name: str
     config: TrainingConfig
+
+    def with_ranker_training(self, **changes: Any) -> Profile:
+        """The same profile with some fields of RankerTraining changed."""
+        training = replace(self.config.ranker_training, **changes)
+        return replace(self, config=replace(self.config, ranker_training=training))
 
 
 QUICK = Profile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -45,14 +45,13 @@ from twostage.features.model_inputs import ACTION_SCORES, RANKER_INPUTS
 
 TOWER = "content"
 """The tower's name."""
-RANKER = "content"
-"""The ranker's name, and its model's in TensorFlow Serving."""
 ITEM_ENCODER = "item_encoder"
 """The item tower's name in TensorFlow Serving."""
 ITEM_ENCODING_FILE = f"retrieval/{TOWER}/item_encoding.json"
 """How content becomes the item encoder's inputs; twostage.features.item_encoding reads it."""
 
 _GOLDEN_COUNT = 8
+_GOLDEN_COUNT_OF_OTHERS = 4
 _WARM_UP_COUNT = 4
 _INDEX_QUERY_COUNT = 500
 _LIBRARIES = ("tensorflow", "keras", "faiss-cpu", "ai-edge-litert", "numpy", "scipy", "pyarrow")
@@ -81,9 +80,12 @@ def publish(
 
     Raises:
         ExportMismatch: An exported model does not answer as the trained one; nothing is published.
+        RankerNotFinite: A ranker has a weight that is NaN or infinite; nothing is published.
         StoreBusy: Another process publishes the same generation.
     """
     report = report or Silent()
+    for trained in models.rankers.values():
+        trained.check_finite()
     with GenerationWriter(store) as writer:
         report.stage(f"export of generation {writer.generation}")
         some = _golden_requests(models)
@@ -91,7 +93,7 @@ def publish(
         fields |= _write_retrieval(models, writer, aim)
         tower, choice = write_tower_sources(models, writer.path, fields["towers"][TOWER], report)
         fields["towers"] = {TOWER: tower}
-        fields |= _write_ranker(models, writer, some)
+        fields |= _write_rankers(models, writer, some, report)
         fields |= _describe(models, choice)
         stages = _open_stages(writer, fields)
         _write_golden(writer, stages, some)
@@ -100,8 +102,9 @@ def publish(
         (writer.path / MANIFEST_NAME).unlink()
         manifest = writer.publish({**fields, "metrics": metrics}, make_current=False)
     _write_people(models, store, manifest.generation)
+    store.send_histories(manifest.generation)
     store.set_current(manifest.generation)
-    report.note(f"generation {manifest.generation} is current in {store.path}")
+    report.note(f"generation {manifest.generation} is current in {store.location}")
     return manifest
 
 
@@ -170,34 +173,44 @@ def _write_retrieval(models: TrainedModels, writer: GenerationWriter, aim: Index
     return {"towers": {TOWER: tower}, "default_tower": TOWER}
 
 
-def _write_ranker(
-    models: TrainedModels, writer: GenerationWriter, some: tuple[Requests, CandidateLists]
+def _write_rankers(
+    models: TrainedModels, writer: GenerationWriter, some: tuple[Requests, CandidateLists], report: Report
 ) -> dict[str, Any]:
-    folder, actions = f"ranking/{RANKER}", models.dataset.actions
-    tables = ranker_tables(models.ranker.model, models.items, models.profile.config.ranker.table_dtype)
-    write_array(writer.path / folder / "candidate_table.npy", tables[0])
-    write_array(writer.path / folder / "history_table.npy", tables[1])
-    requests, candidates = some
-    export_ranker(
-        models.ranker.model,
-        writer.model_path(RANKER),
-        models.items,
-        tables,
-        requests.first(_WARM_UP_COUNT),
-        candidates,
-        model_name=RANKER,
-        version=writer.generation,
-    )
-    entry = {
-        "model": RANKER,
-        "inputs": list(RANKER_INPUTS),
-        "output": ACTION_SCORES,
-        "actions": list(actions.names),
-        "candidate_table": f"{folder}/candidate_table.npy",
-        "history_table": f"{folder}/history_table.npy",
-        "blend": actions.weights,
-    }
-    return {"rankers": {RANKER: entry}, "default_ranker": RANKER}
+    """Every ranker's model and tables; a history table that another ranker has as well is written once."""
+    entries: dict[str, dict[str, Any]] = {}
+    history_tables: dict[str, NDArray[np.floating]] = {}
+    for name, trained in models.rankers.items():
+        if len(models.rankers) > 1:
+            report.note(f"exporting ranker {name}")
+        tables = ranker_tables(trained.model, models.items, models.profile.config.ranker.table_dtype)
+        candidate_file = f"ranking/{name}/candidate_table.npy"
+        write_array(writer.path / candidate_file, tables[0])
+        same = (file for file, table in history_tables.items() if np.array_equal(table, tables[1]))
+        history_file = next(same, f"ranking/{name}/history_table.npy")
+        if history_file not in history_tables:
+            write_array(writer.path / history_file, tables[1])
+            history_tables[history_file] = tables[1]
+        requests, candidates = some
+        export_ranker(
+            trained.model,
+            writer.model_path(name),
+            models.items,
+            tables,
+            requests.first(_WARM_UP_COUNT),
+            candidates,
+            model_name=name,
+            version=writer.generation,
+        )
+        entries[name] = {
+            "model": name,
+            "inputs": list(RANKER_INPUTS),
+            "output": ACTION_SCORES,
+            "actions": list(models.dataset.actions.names),
+            "candidate_table": candidate_file,
+            "history_table": history_file,
+            "blend": models.dataset.actions.weights,
+        }
+    return {"rankers": entries, "default_ranker": models.ranker.name}
 
 
 def _describe(models: TrainedModels, choice: Choice) -> dict[str, Any]:
@@ -233,6 +246,7 @@ def _describe(models: TrainedModels, choice: Choice) -> dict[str, Any]:
             "ranker_best_epoch": models.ranker.best_epoch,
             "ranker_ndcg": _number(models.ranker.best_score),
             "retrieval_ndcg": _number(models.ranker.retrieval_score),
+            "rankers": {name: trained.as_manifest() for name, trained in models.rankers.items()},
             "source_shares": choice.as_manifest(),
         },
         "libraries": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
@@ -248,7 +262,9 @@ def _open_stages(writer: GenerationWriter, fields: Mapping[str, Any]) -> Stages:
     """The serving engines over the files that are about to be published."""
     write_manifest(writer.path, Manifest(**fields, generation=writer.generation))
     generation = Generation(writer.path)
-    scorer = SavedModelScorer(writer.model_path(RANKER))
+    scorer = SavedModelScorer(
+        {entry["model"]: writer.model_path(entry["model"]) for entry in fields["rankers"].values()}
+    )
     return Stages(RetrievalEngine.open(generation), RankingEngine.open(generation), scorer)
 
 
@@ -259,16 +275,19 @@ def _write_golden(writer: GenerationWriter, stages: Stages, some: tuple[Requests
         requests.histories.rows[person][requests.histories.mask[person] > 0] for person in range(len(requests))
     ]
     write_retrieval_golden(writer.path, retrieval_answers(stages.retrieval, [np.zeros(0, np.int32), *histories]))
-    questions = []
-    for person, history in enumerate([np.zeros(0, np.int32), *histories[:-1]]):
-        present = candidates.rows[person] >= 0
-        questions.append(
-            GoldenQuestion(
-                history_rows=tuple(history.tolist()),
-                candidate_rows=tuple(candidates.rows[person][present].tolist()),
-                retrieval_scores=tuple(candidates.scores[person][present].tolist()),
-            )
+    questions = [
+        GoldenQuestion(
+            history_rows=tuple(history.tolist()),
+            candidate_rows=tuple(candidates.rows[person][present].tolist()),
+            retrieval_scores=tuple(candidates.scores[person][present].tolist()),
         )
+        for person, history in enumerate([np.zeros(0, np.int32), *histories[:-1]])
+        for present in (candidates.rows[person] >= 0,)
+    ]
+    manifest = stages.ranking.generation.manifest
+    others = [name for name in manifest.rankers if name != manifest.default_ranker]
+    for name in others:
+        questions += [replace(question, ranker=name) for question in questions[:_GOLDEN_COUNT_OF_OTHERS]]
     write_ranking_golden(writer.path, ranking_answers(stages.ranking, stages.scorer, questions))
 
 

@@ -1,4 +1,4 @@
-"""A published ranker run in this process, as the model server would run it."""
+"""Published rankers run in this process, as the model server would run them."""
 
 from __future__ import annotations
 
@@ -9,30 +9,80 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from twostage.features.model_inputs import ACTION_SCORES
+from ranking_service.engine.errors import ModelAnswerInvalid
+from twostage.bundle.manifest import RankerEntry
+from twostage.features.model_inputs import ACTION_SCORES, HISTORY_EFFECTS
 
 
 class SavedModelScorer:
-    """A ranking_service.engine.scorer.Scorer over one SavedModel, whatever model and version are asked for.
+    """A Scorer and HistoryEffects of ranking_service.engine.scorer over SavedModels, whatever version is asked for.
+
+    A model is loaded when it is first asked.
 
     Args:
-        path: The SavedModel's folder.
-        signature: Its signature.
+        paths: The SavedModels' folders, by the models' names.
+        signatures: Their signatures, ``serving_default`` where none is named.
     """
 
-    def __init__(self, path: Path, signature: str = "serving_default") -> None:
+    def __init__(self, paths: Mapping[str, Path], signatures: Mapping[str, str] | None = None) -> None:
+        self._paths = dict(paths)
+        self._signatures = dict(signatures or {})
         # A signature does not keep the model's variables alive.
-        self._model = tf.saved_model.load(str(path))
-        self._signature = self._model.signatures[signature]
+        self._models: dict[str, Any] = {}
 
     def score(
         self,
-        model: str,  # noqa: ARG002 - the protocol's signature
-        version: int,  # noqa: ARG002
+        model: str,
+        version: int,
         inputs: Mapping[str, NDArray[Any]],
-        timeout_seconds: float,  # noqa: ARG002
+        timeout_seconds: float,  # noqa: ARG002 - the protocol's signature
     ) -> NDArray[Any]:
-        """Scores candidates."""
-        answer = self._signature(**{name: tf.constant(array) for name, array in inputs.items()})
+        """Scores candidates.
+
+        Raises:
+            ModelAnswerInvalid: There is no such model.
+        """
+        signature = self._load(model, version).signatures[self._signatures.get(model, "serving_default")]
+        answer = signature(**{name: tf.constant(array) for name, array in inputs.items()})
         scores: NDArray[Any] = answer[ACTION_SCORES].numpy()
         return scores
+
+    def history_effects(
+        self,
+        model: str,
+        version: int,
+        inputs: Mapping[str, NDArray[Any]],
+        timeout_seconds: float,  # noqa: ARG002 - the protocol's signature
+    ) -> NDArray[Any] | None:
+        """Tells what the history's entries did; None when the model was exported without that signature.
+
+        Raises:
+            ModelAnswerInvalid: There is no such model.
+        """
+        signatures = self._load(model, version).signatures
+        if HISTORY_EFFECTS not in signatures:
+            return None
+        answer = signatures[HISTORY_EFFECTS](**{name: tf.constant(array) for name, array in inputs.items()})
+        effects: NDArray[Any] = answer[HISTORY_EFFECTS].numpy()
+        return effects
+
+    def _load(self, model: str, version: int) -> Any:
+        if model not in self._models:
+            if model not in self._paths:
+                raise ModelAnswerInvalid(model, version, f"one of the models {', '.join(self._paths)}", "another")
+            self._models[model] = tf.saved_model.load(str(self._paths[model]))
+        return self._models[model]
+
+
+def saved_model_scorer(store_path: Path, generation: int, rankers: Mapping[str, RankerEntry]) -> SavedModelScorer:
+    """A scorer over a published generation's rankers.
+
+    Args:
+        store_path: The store's local folder.
+        generation: The generation's number.
+        rankers: The manifest's entries.
+    """
+    return SavedModelScorer(
+        {entry.model: store_path / "models" / entry.model / str(generation) for entry in rankers.values()},
+        {entry.model: entry.signature for entry in rankers.values()},
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,9 +17,11 @@ from training.features.content import encode_catalogue
 from training.features.histories import taste_of
 from training.profiles import Profile
 from training.progress import Report, Silent
-from training.ranker.examples import make_examples
-from training.ranker.fit import TrainedRanker, fit_ranker
+from training.ranker.examples import Examples, make_examples
+from training.ranker.fit import fit_ranker
 from training.ranker.item_inputs import ItemInputs, make_item_inputs
+from training.ranker.names import DEFAULT_RANKERS, suitable_rankers
+from training.ranker.trained_ranker import TrainedRanker
 from training.towers.fit import Towers, fit_towers
 from twostage.features.item_encoding import EncodedItems
 
@@ -34,7 +37,8 @@ class TrainedModels:
         seed: The seed.
         content: Every item's content, encoded.
         towers: The retrieval towers and the item vectors, from the training part.
-        ranker: The ranker, from candidates for the training part labelled by the validation part.
+        rankers: The rankers by name, the default one first, all from the same candidates for the training part labelled
+            by the validation part.
         items: The items as the ranker reads them, as of the end of training and validation.
         learnable: bool[M], the interactions that may be known when recommending: all but the test part.
         seconds: Wall time by stage.
@@ -46,10 +50,15 @@ class TrainedModels:
     seed: int
     content: EncodedItems
     towers: Towers
-    ranker: TrainedRanker
+    rankers: dict[str, TrainedRanker]
     items: ItemInputs
     learnable: NDArray[np.bool_]
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ranker(self) -> TrainedRanker:
+        """The default ranker."""
+        return next(iter(self.rankers.values()))
 
     @property
     def past(self) -> Interactions:
@@ -63,6 +72,7 @@ def train(
     seed: int = 0,
     report: Report | None = None,
     learnable: NDArray[np.bool_] | None = None,
+    rankers: Sequence[str] = DEFAULT_RANKERS,
 ) -> TrainedModels:
     """Trains both stages.
 
@@ -77,12 +87,17 @@ def train(
         learnable: bool[M], what may be learnt from, for a search for cold items: interactions with items held out
             whole are then False, and items without a learnable interaction stay out of the vocabularies too. The
             test part is left out in any case. None leaves out nothing else.
+        rankers: Families of rankers, the default one first; ``all`` stands for every family that can predict the data
+            set's actions.
 
     Raises:
+        RankersInvalid: A ranker is unknown or given twice, there is none, or one cannot predict the data's actions.
+        RankerNotFinite: A ranker's loss or scores became NaN or infinite.
         NothingToLearn: Nobody has two items to learn from, or nobody did something new in the validation part.
     """
     report = report or Silent()
     config = profile.config
+    wanted = suitable_rankers(rankers, dataset.actions, config.ranker, report)
     runtime.make_deterministic(seed)
     seconds: dict[str, float] = {}
     started = time.monotonic()
@@ -121,7 +136,7 @@ def train(
         raise NothingToLearn(str(error)) from error
     finish("towers")
 
-    report.stage("ranker")
+    report.stage("ranker" if len(wanted) == 1 else "candidates for the rankers")
     examples = make_examples(
         towers,
         past,
@@ -133,10 +148,7 @@ def train(
     )
     size = config.ranker.factor_size
     before = make_item_inputs(towers.item_vectors, past, dataset.actions, size, seed)
-    try:
-        ranker = fit_ranker(examples, before, dataset.actions, config.ranker, config.ranker_training, seed, report)
-    except ValueError as error:
-        raise NothingToLearn(str(error)) from error
+    trained = _fit_rankers(wanted, examples, before, dataset, profile, seed, report)
     items = make_item_inputs(
         towers.item_vectors,
         interactions.take(learnable),
@@ -153,8 +165,34 @@ def train(
         seed=seed,
         content=content,
         towers=towers,
-        ranker=ranker,
+        rankers=trained,
         items=items,
         learnable=learnable,
         seconds=seconds,
     )
+
+
+def _fit_rankers(
+    names: Sequence[str],
+    examples: Examples,
+    items: ItemInputs,
+    dataset: Dataset,
+    profile: Profile,
+    seed: int,
+    report: Report,
+) -> dict[str, TrainedRanker]:
+    """Trains every ranker on the same examples."""
+    config = profile.config
+    trained: dict[str, TrainedRanker] = {}
+    for name in names:
+        if len(names) > 1:
+            report.stage(f"ranker {name} ({len(trained) + 1} of {len(names)})")
+        try:
+            trained[name] = fit_ranker(
+                name, examples, items, dataset.actions, config.ranker, config.ranker_training, seed, report
+            )
+        except ValueError as error:
+            raise NothingToLearn(str(error)) from error
+        if len(names) > 1:
+            report.note(f"{name} took {trained[name].seconds:.0f} s")
+    return trained

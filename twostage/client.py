@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -123,6 +123,9 @@ class Client:
         attributes: Sequence[str] = (),
         explain: bool = False,
         trace: bool = False,
+        ranker: str = "",
+        blend: Mapping[str, float] | None = None,
+        pinned_item_ids: Sequence[str] = (),
         timeout_seconds: float | None = None,
     ) -> gateway_pb2.RecommendResponse:
         """Asks for recommendations; every argument is the request's field of that name, ``filter`` excepted.
@@ -138,8 +141,11 @@ class Client:
             include_seen: True lets items through that the person has already seen.
             diversity: How the list is spread.
             attributes: Attributes to return with each item.
-            explain: True asks for reasons with each item.
+            explain: True asks for reasons with each item, in words and in numbers.
             trace: True asks how each stage moved each item.
+            ranker: A ranker of the bundle; its default when empty.
+            blend: How much each action counts, by name, 0 or more; the ranker's own weights when None or empty.
+            pinned_item_ids: Items that stand first, in this order, unless they are excluded.
             timeout_seconds: How long this call may take; the client's own when None.
 
         Raises:
@@ -158,6 +164,9 @@ class Client:
             attributes=attributes,
             explain=explain,
             trace=trace,
+            ranker=ranker,
+            blend=blend,
+            pinned_item_ids=pinned_item_ids,
         )
         response: gateway_pb2.RecommendResponse = self._call(self._stub.Recommend, request, timeout_seconds)
         return response

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 from google.rpc import error_details_pb2  # type: ignore[import-untyped] # ships no type information
@@ -10,7 +10,19 @@ from grpc_status import rpc_status
 
 from gateway.engine.ladder import StageFailure, StageLate, StageUnavailable, StageWithoutGeneration
 from twostage.errors import GenerationNotLoaded, InvalidField, Violation
+from twostage.rpc.channels import Replica
 from twostage.rpc.errors import error_info, from_rpc_error
+
+# Of what the stages are sent the gateway makes these itself: whatever is wrong with them is no fault of the caller's.
+_OWN_FIELDS = (
+    "generation",
+    "history",
+    "candidates",
+    "exclude_rows",
+    "include_item_ids",
+    "selection.pinned_rows",
+    "shard",
+)
 
 
 class _Relayed(Violation):
@@ -21,13 +33,16 @@ class _Relayed(Violation):
         return self.expected
 
 
-def raise_failure(stage: str, error: grpc.RpcError, timeout_seconds: float, *, part: str = "") -> NoReturn:
-    """Raises what a failed call means.
+def raise_failure(
+    stage: str, error: grpc.RpcError, timeout_seconds: float, *, replica: Replica[Any], part: str = ""
+) -> NoReturn:
+    """Raises what a failed call means, and takes note of what the replica says it holds.
 
     Args:
         stage: ``retrieval`` or ``ranking``.
         error: What the stub raised.
         timeout_seconds: How long was waited at most.
+        replica: Who was asked.
         part: Which part of the stage was asked, e.g. ``shard 2 of 3``; empty for all of it.
 
     Raises:
@@ -38,11 +53,12 @@ def raise_failure(stage: str, error: grpc.RpcError, timeout_seconds: float, *, p
     code = call.code() if call is not None else grpc.StatusCode.UNKNOWN
     if code is grpc.StatusCode.INVALID_ARGUMENT and call is not None:
         violations = _violations(call)
-        if violations:
+        if violations and not any(violation.field.startswith(_OWN_FIELDS) for violation in violations):
             raise InvalidField.several(violations) from error
     details = call.details() if call is not None else None
     place = f"{part}: " if part else ""
-    raise _stage_failure(stage, code, details or "no reason given", error, timeout_seconds, place) from error
+    failure = _stage_failure(stage, code, details or "no reason given", error, timeout_seconds, place, replica)
+    raise failure from error
 
 
 def _as_call(error: object) -> grpc.Call | None:
@@ -51,12 +67,19 @@ def _as_call(error: object) -> grpc.Call | None:
 
 
 def _stage_failure(
-    stage: str, code: grpc.StatusCode, details: str, error: grpc.RpcError, timeout_seconds: float, place: str
+    stage: str,
+    code: grpc.StatusCode,
+    details: str,
+    error: grpc.RpcError,
+    timeout_seconds: float,
+    place: str,
+    replica: Replica[Any],
 ) -> StageFailure:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return StageLate(stage, f"{place}no answer within {timeout_seconds * 1000:.0f} ms")
     known = from_rpc_error(error)
     if isinstance(known, GenerationNotLoaded):
+        replica.correct(known.held)
         held = ", ".join(map(str, known.held)) or "none"
         return StageWithoutGeneration(stage, f"{place}generation {known.wanted} is not loaded there, held: {held}")
     text = " ".join(details.split())[:160]

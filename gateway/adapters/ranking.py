@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import grpc
 
@@ -13,6 +13,7 @@ from gateway.adapters.messages import context_message, diversity_message, histor
 from gateway.engine.ladder import StageUnavailable
 from gateway.engine.person import Person
 from gateway.engine.request import RecommendRequest
+from gateway.engine.response import Explanation
 from gateway.engine.stages import Ranked, RankedItem
 from twostage.errors import NotReady
 from twostage.rpc.channels import Replicas
@@ -41,6 +42,8 @@ class RankingAdapter:
         *,
         generation: int,
         timeout_seconds: float,
+        history_weights: Sequence[float] = (),
+        pinned_rows: Sequence[int] = (),
     ) -> Ranked:
         """Selects the best candidates; see :meth:`Ranking.rank`."""
         message = ranking_pb2.RankRequest(
@@ -56,18 +59,32 @@ class RankingAdapter:
         )
         if request.diversity.strength > 0 or request.diversity.caps:
             message.selection.diversity.CopyFrom(diversity_message(request.diversity))
+        if pinned_rows:
+            message.selection.pinned_rows.extend(pinned_rows)
+        if request.ranker:
+            message.ranker = request.ranker
+        if request.blend:
+            message.blend.update(request.blend)
+        if history_weights:
+            message.history_weights.extend(history_weights)
         start = time.perf_counter()
         try:
-            with self._replicas.pick() as replica:
-                response = replica.stub.Rank(message, timeout=timeout_seconds)
-        except grpc.RpcError as error:
-            raise_failure(STAGE, error, timeout_seconds)
+            replica = self._replicas.pick(holding=(generation,))
         except NotReady as error:
             raise StageUnavailable(STAGE, "no replica was found", detail=error.why) from error
+        try:
+            with replica:
+                response = replica.stub.Rank(message, timeout=timeout_seconds)
+        except grpc.RpcError as error:
+            raise_failure(STAGE, error, timeout_seconds, replica=replica)
         wait_ms = (time.perf_counter() - start) * 1000
         if response.generation != generation:
             raise StageUnavailable(
                 STAGE, f"expected an answer of generation {generation}, received {response.generation}"
+            )
+        if request.ranker and response.ranker != request.ranker:
+            raise StageUnavailable(
+                STAGE, f"expected an answer of ranker {request.ranker}, received one of {response.ranker or 'no name'}"
             )
         candidate_count = len(candidates)
         try:
@@ -77,7 +94,7 @@ class RankingAdapter:
             raise StageUnavailable(STAGE, why) from error
         if any(not 0 <= item.candidate_index < candidate_count for item in items):
             raise StageUnavailable(STAGE, "expected items among the candidates, received others")
-        return Ranked(items=items, timings=read_timings(STAGE, response.timings, wait_ms))
+        return Ranked(items=items, timings=read_timings(STAGE, response.timings, wait_ms), ranker=response.ranker)
 
 
 def _ranked_items(request: RecommendRequest, response: ranking_pb2.RankResponse) -> list[RankedItem]:
@@ -95,6 +112,14 @@ def _ranked_items(request: RecommendRequest, response: ranking_pb2.RankResponse)
             attributes=dict(item.attributes) if described else _NOTHING,
             ranking_rank=item.ranking_rank,
             reasons=tuple(item.reasons) if explained else (),
+            explanations=_explanations(item) if explained else (),
         )
         for item in response.items
+    ]
+
+
+def _explanations(item: ranking_pb2.RankedItem) -> list[Explanation]:
+    return [
+        Explanation(each.item_id, each.title, each.attention, each.similarity, each.retrieval_part, each.ranking_effect)
+        for each in item.explanations
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from gateway.adapters.messages import filter_message, history_message
@@ -34,6 +35,10 @@ def retrieve_message(
     )
     if request.filter:
         message.filter.CopyFrom(filter_message(request.filter))
+    if request.pinned_item_ids:
+        message.include_item_ids.extend(request.pinned_item_ids)
+    if request.explain:
+        message.return_history_weights = True
     return message
 
 
@@ -72,3 +77,25 @@ def check_columns(response: Response, columns: retrieval_pb2.CandidateColumns, g
     for ranks in columns.source_ranks:
         if len(ranks.ranks) != row_count:
             raise StageUnavailable(STAGE, f"expected {row_count} ranks by source, received {len(ranks.ranks)}")
+
+
+def read_history_weights(response: retrieval_pb2.RetrieveResponse, rows: Sequence[int]) -> Sequence[float]:
+    """What each entry of a history did for the user vector, as ranking takes it: one weight for each row sent.
+
+    Args:
+        response: An answer; it lists the rows that it knows, in the order in which they were sent.
+        rows: The history as it was sent.
+
+    Returns:
+        0 for an entry that the answer leaves out; nothing at all when weights are not told or cannot be matched.
+    """
+    told = list(zip(response.history_rows, response.history_weights, strict=False))
+    if not told or len(response.history_rows) != len(response.history_weights):
+        return ()
+    weights: list[float] = []
+    position = 0
+    for row in rows:
+        matches = position < len(told) and told[position][0] == row
+        weights.append(told[position][1] if matches else 0.0)
+        position += matches
+    return weights if position == len(told) else ()

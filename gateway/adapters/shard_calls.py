@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import grpc
 
@@ -13,7 +13,7 @@ from gateway.adapters.failures import raise_failure
 from gateway.adapters.retrieval_messages import STAGE, Response
 from gateway.engine.ladder import StageLate, StageUnavailable
 from twostage.errors import NotReady
-from twostage.rpc.channels import Replicas
+from twostage.rpc.channels import Replica, Replicas
 from twostage.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 R_co = TypeVar("R_co", bound=Response, covariant=True)
@@ -63,17 +63,20 @@ class Shards:
         timeout_seconds = deadline - time.perf_counter()
         if timeout_seconds <= 0:
             raise StageLate(STAGE, "no time was left for a second round over the shards")
-        calls: list[Call[R_co]] = []
+        calls: list[tuple[Replica[retrieval_pb2_grpc.RetrievalServiceStub], Call[R_co]]] = []
         with ExitStack() as busy:
             try:
                 for index, replicas in enumerate(self._replicas):
                     asked = retrieval_pb2.ShardRequest(
                         with_shared_sources=index == 0 and not exhaustive, exhaustive=exhaustive
                     )
-                    calls.append(begin(busy.enter_context(self._pick(index, replicas)).stub, asked, timeout_seconds))
-                answers = [self._result(index, call, timeout_seconds) for index, call in enumerate(calls)]
+                    replica = busy.enter_context(self._pick(index, replicas, generation))
+                    calls.append((replica, begin(replica.stub, asked, timeout_seconds)))
+                answers = [
+                    self._result(index, replica, call, timeout_seconds) for index, (replica, call) in enumerate(calls)
+                ]
             finally:
-                for call in calls:
+                for _, call in calls:
                     call.cancel()
         for index, answer in enumerate(answers):
             self._check_answer(index, answer, generation)
@@ -88,17 +91,25 @@ class Shards:
         """A shard's name in reasons, e.g. ``shard 0 of 3``."""
         return f"shard {index} of {len(self._replicas)}"
 
-    def _pick(self, index: int, replicas: Replicas[retrieval_pb2_grpc.RetrievalServiceStub]) -> Any:
+    def _pick(
+        self, index: int, replicas: Replicas[retrieval_pb2_grpc.RetrievalServiceStub], generation: int
+    ) -> Replica[retrieval_pb2_grpc.RetrievalServiceStub]:
         try:
-            return replicas.pick()
+            return replicas.pick(holding=(generation,))
         except NotReady as error:
             raise StageUnavailable(STAGE, f"{self.name(index)}: no replica was found", detail=error.why) from error
 
-    def _result(self, index: int, call: Call[R_co], timeout_seconds: float) -> R_co:
+    def _result(
+        self,
+        index: int,
+        replica: Replica[retrieval_pb2_grpc.RetrievalServiceStub],
+        call: Call[R_co],
+        timeout_seconds: float,
+    ) -> R_co:
         try:
             return call.result()
         except grpc.RpcError as error:
-            raise_failure(STAGE, error, timeout_seconds, part=self.name(index))
+            raise_failure(STAGE, error, timeout_seconds, replica=replica, part=self.name(index))
 
     def _check_answer(self, index: int, answer: Response, generation: int) -> None:
         if answer.generation != generation:

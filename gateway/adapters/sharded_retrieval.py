@@ -12,7 +12,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gateway.adapters.candidates import CandidateMessage
-from gateway.adapters.retrieval_messages import STAGE, Q, retrieve_message, similar_message
+from gateway.adapters.retrieval_messages import (
+    STAGE,
+    Q,
+    Response,
+    read_history_weights,
+    retrieve_message,
+    similar_message,
+)
 from gateway.adapters.shard_calls import Begin, R_co, Shards
 from gateway.adapters.shard_lists import read_allowed_count, read_answers
 from gateway.engine.person import Person
@@ -58,7 +65,12 @@ class ShardedRetrievalAdapter:
             allowed_count=search.allowed_count,
             with_ranks=request.trace,
         )
-        return Retrieved(CandidateMessage(_columns(blended)), _shortfall(blended), list(search.timings()))
+        return Retrieved(
+            CandidateMessage(_columns(blended)),
+            _shortfall(blended),
+            list(search.timings()),
+            _history_weights(search.first_answer, person) if request.explain else (),
+        )
 
     def similar_items(self, request: SimilarRequest, *, generation: int, timeout_seconds: float) -> SimilarRows:
         """Finds the items nearest to one; see :meth:`Similarity.similar_items`."""
@@ -81,6 +93,7 @@ class _Search:
 
     Attributes:
         allowed_count: How many rows filter and exclusions leave; known once the lists are.
+        first_answer: Shard 0's to the first round, which tells what every shard knows; known once the lists are.
     """
 
     def __init__(self, shards: Shards, item_count: int, generation: int, timeout_seconds: float) -> None:
@@ -93,10 +106,12 @@ class _Search:
         self._shard_ms = np.zeros(shards.count)
         self._slowest_ms = 0.0
         self.allowed_count = 0
+        self.first_answer: Response | None = None
 
     def lists(self, begin: Begin[R_co]) -> list[SourceList]:
         """Asks, and merges the lists that came, ready to be blended."""
         answers = self._ask(begin, exhaustive=False)
+        self.first_answer = answers[0]
         self.allowed_count = read_allowed_count(answers)
         merged = merge_answers(read_answers(answers, self._item_count))
         if any(is_short(found, self.allowed_count) for found in merged):
@@ -126,6 +141,12 @@ def _of_shard(message: Q, asked: retrieval_pb2.ShardRequest) -> Q:
     """The question as one shard gets it; it is serialized before the next one is asked."""
     message.shard.CopyFrom(asked)
     return message
+
+
+def _history_weights(answer: Response | None, person: Person) -> Sequence[float]:
+    if isinstance(answer, retrieval_pb2.RetrieveResponse):
+        return read_history_weights(answer, person.history.rows)
+    return ()
 
 
 def _columns(blended: Blended) -> retrieval_pb2.CandidateColumns:

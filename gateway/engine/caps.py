@@ -42,6 +42,13 @@ class CapCounter:
                 counts[code] = counts.get(code, 0) + 1
         return True
 
+    def take(self, rows: Iterable[int]) -> None:
+        """Counts rows that are shown whatever the caps say, e.g. because they are pinned."""
+        for row in rows:
+            for column, _, counts in self._columns:
+                for code in column.codes_of(row).tolist():
+                    counts[code] = counts.get(code, 0) + 1
+
     def first(self, rows: Iterable[int], count: int) -> list[int]:
         """The positions of the first ``count`` rows that are let through."""
         positions: list[int] = []

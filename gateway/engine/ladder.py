@@ -55,6 +55,12 @@ class StageLate(StageFailure):
 
 
 class StageWithoutGeneration(StageFailure):
-    """The stage does not hold the generation that the gateway answers from."""
+    """The stage was asked for a generation that it does not hold; it may be asked once more for another."""
+
+    kind = "unavailable"
+
+
+class NoCommonGeneration(StageFailure):
+    """No generation is held by the gateway and by the stage, or by both stages, as far as anybody knows."""
 
     kind = "unavailable"

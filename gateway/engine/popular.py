@@ -39,7 +39,7 @@ def pick_popular(
 
     Args:
         popular_rows: uint32[N], all rows, the most popular first.
-        count: How many are wanted, 1 or more.
+        count: How many are wanted, 0 or more.
         excluded_rows: Rows that may not be picked.
         allowed: Which items pass the filter; None when all do.
         admit: Asked for each row in order, e.g. for caps; None admits all.

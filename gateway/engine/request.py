@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from twostage.bundle.filters import Filter
@@ -32,6 +32,9 @@ class RecommendRequest:
         attributes: Attributes to return with each item.
         explain: True asks for reasons with each item.
         trace: True asks how each stage moved each item.
+        ranker: A ranker of the bundle; its default when empty.
+        blend: How much each action counts, finite and 0 or more; the ranker's own weights when empty.
+        pinned_item_ids: Items that stand first, in this order, unless they are excluded; unknown ids are ignored.
     """
 
     user_id: str = ""
@@ -46,3 +49,6 @@ class RecommendRequest:
     attributes: Sequence[str] = ()
     explain: bool = False
     trace: bool = False
+    ranker: str = ""
+    blend: Mapping[str, float] = field(default_factory=dict)
+    pinned_item_ids: Sequence[str] = ()

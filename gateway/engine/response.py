@@ -52,7 +52,8 @@ class Timing(NamedTuple):
 class Trace(NamedTuple):
     """How each stage moved an item; ranks count from 1, and ``ranking_rank`` is 0 when ranking did not answer.
 
-    ``source_ranks`` has the item's rank in each candidate source that brought it, by the source's name.
+    ``source_ranks`` has the item's rank in each candidate source that brought it, by the source's name; ``steps`` what
+    each stage did to it, in words, in order.
     """
 
     retrieval_score: float = 0.0
@@ -60,6 +61,27 @@ class Trace(NamedTuple):
     ranking_rank: int = 0
     final_rank: int = 0
     source_ranks: Mapping[str, int] = _NO_RANKS
+    steps: Sequence[str] = ()
+
+
+class Explanation(NamedTuple):
+    """What one item of a person's history did for a recommendation; fields as in the contract.
+
+    Args:
+        item_id: The history's item.
+        title: Its title, empty when unknown.
+        attention: The part of the user vector that comes from it, 0..1; 0 when retrieval did not tell.
+        similarity: item vector · item vector.
+        retrieval_part: attention · similarity.
+        ranking_effect: How much the blended log odds fall without it.
+    """
+
+    item_id: str
+    title: str
+    attention: float
+    similarity: float
+    retrieval_part: float
+    ranking_effect: float
 
 
 class Recommendation(NamedTuple):
@@ -75,6 +97,7 @@ class Recommendation(NamedTuple):
         reasons: Why, in words, when asked for.
         candidate_rank: Its position among the candidates, from 1; 0 when it was no candidate.
         trace: How each stage moved it, when asked for.
+        explanations: Which recent items carried it, those that did most first, when asked for.
     """
 
     item_id: str
@@ -86,6 +109,7 @@ class Recommendation(NamedTuple):
     reasons: Sequence[str] = ()
     candidate_rank: int = 0
     trace: Trace | None = None
+    explanations: Sequence[Explanation] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +125,7 @@ class RecommendResponse:
         rung_reason: Why the rung is not FULL, or what was left out on it; empty when nothing was.
         timings: Milliseconds by stage.
         unknown_item_count: How many ids of the history this generation does not know.
+        ranker: The ranker that scored; empty when none did.
     """
 
     request_id: str
@@ -111,3 +136,4 @@ class RecommendResponse:
     rung_reason: str = ""
     timings: Sequence[Timing] = ()
     unknown_item_count: int = 0
+    ranker: str = ""

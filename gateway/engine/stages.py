@@ -9,9 +9,10 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.engine.catalogue import Catalogue
 from gateway.engine.person import Person
 from gateway.engine.request import RecommendRequest
-from gateway.engine.response import Shortfall, Timing
+from gateway.engine.response import Explanation, Shortfall, Timing
 from gateway.engine.similar import SimilarRequest, SimilarRows
 
 
@@ -49,11 +50,14 @@ class Retrieved(Generic[C]):
         candidates: Best first.
         shortfall: None when as many were found as asked for.
         timings: The call first, then the steps inside it.
+        history_weights: When asked for an explanation: the part of each entry of the person's history in the user
+            vector, in the history's order; empty when it is not told.
     """
 
     candidates: C
     shortfall: Shortfall | None
     timings: Sequence[Timing]
+    history_weights: Sequence[float] = ()
 
 
 class RankedItem(NamedTuple):
@@ -67,6 +71,7 @@ class RankedItem(NamedTuple):
     attributes: Mapping[str, str]
     ranking_rank: int
     reasons: Sequence[str]
+    explanations: Sequence[Explanation] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +81,12 @@ class Ranked:
     Args:
         items: Best first.
         timings: The call first, then the steps inside it.
+        ranker: Which ranker scored; empty when it is not told.
     """
 
     items: Sequence[RankedItem]
     timings: Sequence[Timing]
+    ranker: str = ""
 
 
 class Retrieval(Protocol[C]):
@@ -119,10 +126,52 @@ class Ranking(Protocol[C_contra]):
         *,
         generation: int,
         timeout_seconds: float,
+        history_weights: Sequence[float] = (),
+        pinned_rows: Sequence[int] = (),
     ) -> Ranked:
         """Selects ``request.count`` of the candidates.
+
+        Args:
+            request: What is asked.
+            person: Whose history it is.
+            candidates: As retrieval gave them.
+            generation: Whose rows they are.
+            timeout_seconds: How long it may take.
+            history_weights: As retrieval told them, for explanations; none by default.
+            pinned_rows: Rows that stand first when they are candidates; none by default.
 
         Raises:
             StageFailure: It did not answer.
             InvalidField: It refuses the request; the caller is told.
         """
+
+
+class Route(NamedTuple, Generic[C]):
+    """Whom one request asks, all for one generation.
+
+    Args:
+        catalogue: The generation, as the gateway holds it.
+        retrieval: The first stage; raises NoCommonGeneration when it is known to hold no generation of the gateway's.
+        ranking: The second stage; likewise.
+    """
+
+    catalogue: Catalogue
+    retrieval: Retrieval[C]
+    ranking: Ranking[C]
+
+
+class SimilarRoute(NamedTuple):
+    """Whom a request for similar items asks; fields as of :class:`Route`."""
+
+    catalogue: Catalogue
+    retrieval: Similarity
+
+
+class Routes(Protocol[C]):
+    """Chooses the generation of each request."""
+
+    def choose(self) -> Route[C]:
+        """Chooses for a recommendation; never fails, for what nobody can answer fails when it is asked."""
+
+    def choose_similar(self, item_id: str) -> SimilarRoute:
+        """Chooses for items similar to one: a generation that has it, where one has; ranking need not hold it."""

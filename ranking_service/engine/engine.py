@@ -1,8 +1,8 @@
-"""Ranking: gather features ▸ score ▸ blend ▸ select ▸ describe."""
+"""Ranking: gather features ▸ score ▸ blend ▸ select ▸ explain ▸ describe."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ranking_service.engine.blend import blend_scores, blend_weights
+from ranking_service.engine.explainer import Explainer
+from ranking_service.engine.explanations import Explanation
 from ranking_service.engine.features import FeatureGatherer
 from ranking_service.engine.query import RankedItems, RankingQuery, SelectionPolicy, Shortfall, ShortfallReason
-from ranking_service.engine.reasons import reasons, taste_rows
 from ranking_service.engine.scorer import Scorer, checked_answer
 from ranking_service.engine.selection import CapRule, descending, first_occurrences, select
 from twostage.bundle.attributes import ValuesColumn
@@ -69,7 +70,6 @@ class RankingEngine:
         self.generation = generation
         self.rankers = rankers
         self._item_vectors = item_vectors
-        self._schema = generation.manifest.action_schema
         self._has_times = generation.manifest.source.has_times
         self._recorded = tuple(generation.manifest.recorded_actions)
         self._codes = {name: code for code, name in enumerate(self._recorded, start=1)}
@@ -77,6 +77,7 @@ class RankingEngine:
         self._ids = generation.ids
         self._titles = generation.titles
         self._attributes = generation.attributes
+        self._explainer = Explainer(generation, item_vectors)
 
     @classmethod
     def open(cls, generation: Generation) -> Self:
@@ -131,7 +132,7 @@ class RankingEngine:
             query: What is asked.
             scorer: Who scores.
             timeout_seconds: How long it may take until the scores are there, above 0; what follows takes a fraction
-                of a millisecond.
+                of a millisecond. Explanations get what is left of it, and do without the ranker when nothing is.
 
         Returns:
             Exactly ``query.count`` items, or fewer and a shortfall. Scores descend unless the selection policy says
@@ -159,13 +160,14 @@ class RankingEngine:
         rows = query.candidate_rows if kept is None else query.candidate_rows[kept]
         retrieval_scores = query.retrieval_scores if kept is None else query.retrieval_scores[kept]
         asked = scored = perf_counter()
+        inputs: dict[str, NDArray[Any]] = {}
+        model = ranker.entry.model
         if len(rows):
             inputs = ranker.gatherer.gather(query.history, self._as_trained(query.context), rows, retrieval_scores)
             asked = perf_counter()
             left = timeout_seconds - (asked - start)
             if left <= 0:
                 raise DeadlineSpent("before the model server was asked")
-            model = ranker.entry.model
             answer = scorer.score(model, self.number, inputs, left)
             scored = perf_counter()
             action_scores = checked_answer(answer, model, self.number, len(rows), len(actions))
@@ -186,10 +188,31 @@ class RankingEngine:
             caps=caps,
             pinned_rows=query.selection.pinned_rows,
         )
-        selected = perf_counter()
+        timings_ms = {
+            "gather": 1e3 * (asked - start),
+            "model_server": 1e3 * (scored - asked),
+            "blend": 1e3 * (blended - scored),
+            "select": 1e3 * ((selected := perf_counter()) - blended),
+        }
         ranked_rows = rows[chosen]
+        explanations: Sequence[Sequence[Explanation]] = ()
+        effects_missing = ""
+        if query.explain:
+            effects, effects_missing = self._explainer.effects(
+                scorer,
+                model,
+                inputs,
+                chosen,
+                action_scores[chosen],
+                weights,
+                history_count=len(query.history),
+                timeout_seconds=timeout_seconds - (selected - start),
+            )
+            explanations = self._explainer.explain(query, ranked_rows, effects)
+            timings_ms["explain"] = 1e3 * (-selected + (selected := perf_counter()))
         row_list: list[int] = ranked_rows.tolist()
         return RankedItems(
+            ranker=ranker.name,
             actions=actions,
             rows=ranked_rows,
             scores=scores[chosen],
@@ -201,16 +224,11 @@ class RankingEngine:
             attributes=(
                 [self._attributes.describe(row, query.attributes) for row in row_list] if query.attributes else ()
             ),
-            reasons=self._reasons(query, ranked_rows) if query.explain else (),
+            explanations=explanations,
+            effects_missing=effects_missing,
             shortfall=_shortfall(query.count, len(chosen), len(rows)),
-            timings_ms={
-                "gather": 1e3 * (asked - start),
-                "model_server": 1e3 * (scored - asked),
-                "blend": 1e3 * (blended - scored),
-                "select": 1e3 * (selected - blended),
-                # Arguments are evaluated in order, so this sees what the lines above cost.
-                "describe": 1e3 * (perf_counter() - selected),
-            },
+            # Arguments are evaluated in order, so this sees what the lines above cost.
+            timings_ms={**timings_ms, "describe": 1e3 * (perf_counter() - selected)},
         )
 
     def _as_trained(self, context: Context) -> Context:
@@ -237,10 +255,6 @@ class RankingEngine:
 
     def _vectors(self, rows: NDArray[np.uint32]) -> NDArray[np.float32]:
         return np.asarray(self._item_vectors[rows], np.float32)
-
-    def _reasons(self, query: RankingQuery, rows: NDArray[np.uint32]) -> list[list[str]]:
-        liked = taste_rows(query.history, self._schema, self._recorded)
-        return reasons(rows, liked, self._item_vectors, self._titles.__getitem__, self._ids.__getitem__)
 
 
 def _codes(column: ValuesColumn, row: int) -> list[int]:

@@ -175,7 +175,8 @@ def check_golden(engine: RankingEngine, scorer: Scorer, timeout_seconds: float =
         return 0
     for number, answer in enumerate(golden.answers, start=1):
         ranked = _ask(engine, scorer, answer.question, timeout_seconds)
-        where = f"golden ranking {number} of {len(golden.answers)}, generation {engine.number}"
+        ranker = f", ranker {answer.ranker}" if answer.ranker else ""
+        where = f"golden ranking {number} of {len(golden.answers)}{ranker}, generation {engine.number}"
         _compare(where, answer, ranked, golden)
     return len(golden.answers)
 

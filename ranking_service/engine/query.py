@@ -9,6 +9,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from ranking_service.engine.explanations import Explanation
 from twostage.features.context import Context
 from twostage.features.diversity import Cap
 from twostage.features.history import History
@@ -45,6 +46,8 @@ class RankingQuery:
         attributes: Attributes to describe each item by.
         explain: True asks for reasons.
         trace: True asks for each item's rank before selection.
+        history_weights: float32[H], the part of each entry of the history in the user vector, as retrieval told it,
+            for explanations; None when it did not tell.
     """
 
     history: History
@@ -58,6 +61,7 @@ class RankingQuery:
     attributes: tuple[str, ...] = ()
     explain: bool = False
     trace: bool = False
+    history_weights: NDArray[np.float32] | None = None
 
 
 class ShortfallReason(Enum):
@@ -82,6 +86,7 @@ class RankedItems:
     """The selected items, best first, as parallel columns of length K.
 
     Args:
+        ranker: The ranker that scored.
         actions: The names of the A actions that the ranker predicts.
         rows: uint32[K].
         scores: float64[K], the blends.
@@ -91,11 +96,14 @@ class RankedItems:
         item_ids: K ids.
         titles: K titles, empty when unknown.
         attributes: K mappings from attribute to text, unknown ones left out; empty unless asked for.
-        reasons: K lists of reasons; empty unless asked for.
+        explanations: K lists of what carried each item; empty unless asked for.
         shortfall: None when K is the count asked for.
-        timings_ms: Milliseconds by step, in order: gather, model_server, blend, select, describe.
+        timings_ms: Milliseconds by step, in order: gather, model_server, blend, select, explain when asked for,
+            describe.
+        effects_missing: Why explanations are without the ranker's part; empty when they have it or are not asked for.
     """
 
+    ranker: str
     actions: tuple[str, ...]
     rows: NDArray[np.uint32]
     scores: NDArray[np.float64]
@@ -105,9 +113,10 @@ class RankedItems:
     item_ids: Sequence[str]
     titles: Sequence[str]
     attributes: Sequence[Mapping[str, str]]
-    reasons: Sequence[Sequence[str]]
+    explanations: Sequence[Sequence[Explanation]]
     shortfall: Shortfall | None
     timings_ms: Mapping[str, float]
+    effects_missing: str = ""
 
     def __len__(self) -> int:
         """The number of items."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ranking_service.engine.errors import ModelAnswerInvalid
+from twostage.features.history import HISTORY_LENGTH
 
 
 class Scorer(Protocol):
@@ -32,6 +33,56 @@ class Scorer(Protocol):
             TwostageError: It cannot be done now; the subclass says why.
             RankingError: The model does not do what the bundle says.
         """
+
+
+@runtime_checkable
+class HistoryEffects(Protocol):
+    """A scorer that can also tell what the history's entries did for a score; optional for scorers."""
+
+    def history_effects(
+        self, model: str, version: int, inputs: Mapping[str, NDArray[Any]], timeout_seconds: float
+    ) -> NDArray[Any] | None:
+        """Tells how far log odds fall when an entry of the history is left out.
+
+        Args:
+            model: The model's name.
+            version: The version.
+            inputs: As of :meth:`Scorer.score`, with N candidates.
+            timeout_seconds: How long it may take, above 0.
+
+        Returns:
+            [N, 50, A], 0 where there is no entry; None when the model does not tell.
+
+        Raises:
+            TwostageError: It cannot be done now; the subclass says why.
+            RankingError: The model does not do what it says.
+        """
+
+
+def checked_effects(
+    answer: NDArray[Any], model: str, version: int, candidate_count: int, action_count: int
+) -> NDArray[np.float64]:
+    """Refuses what explains nothing.
+
+    Args:
+        answer: What :meth:`HistoryEffects.history_effects` gave.
+        model: The model's name, for the message.
+        version: Its version, for the message.
+        candidate_count: N.
+        action_count: A.
+
+    Returns:
+        float64[N, 50, A], all finite.
+
+    Raises:
+        ModelAnswerInvalid: The shape is another, or not all are finite numbers.
+    """
+    wanted = (candidate_count, HISTORY_LENGTH, action_count)
+    if answer.shape != wanted:
+        raise ModelAnswerInvalid(model, version, f"effects of shape {wanted}", f"shape {answer.shape}")
+    if answer.dtype.kind != "f" or not np.isfinite(answer).all():
+        raise ModelAnswerInvalid(model, version, "finite effects", f"{answer.dtype} with NaN or infinity")
+    return answer.astype(np.float64)
 
 
 def checked_answer(

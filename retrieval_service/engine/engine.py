@@ -243,4 +243,5 @@ def _blended(gathered: Gathered, count: int, *, with_ranks: bool = False) -> Can
         shortfall=blended.shortfall,
         timings_ms={**gathered.timings_ms, "blend": (perf_counter() - started) * 1e3},
         source_ranks=blended.source_ranks,
+        history_weights=gathered.history_weights,
     )

@@ -79,6 +79,7 @@ class Gatherer:
                 "user_tower": (encoded - selected) * 1e3,
                 "search": (searched - encoded) * 1e3,
             },
+            history_weights=person.history_weights,
         )
 
     def of_item(self, query: SimilarQuery, *, exhaustive: bool = False) -> Gathered:

@@ -43,7 +43,19 @@ class Person:
         self._rows = query.history.rows[-tower.history_length :]
         self._entries: NDArray[np.float32] = catalogue.vectors[self._rows]
         known = len(self._rows) > 0
-        user_vector = finite(tower.encode(self._entries), "user vector") if known else None
+        user_vector = None
+        self.history_weights: NDArray[np.float32] | None = None
+        """float32[H], what each entry weighs in the user vector; None unless asked for and told."""
+        if known and query.return_history_weights:
+            user_vector, weights = tower.encode_weighing(self._entries)
+            if weights is not None:
+                # Entries older than the tower reads weigh nothing.
+                self.history_weights = np.zeros(len(query.history), np.float32)
+                self.history_weights[-len(weights) :] = weights
+        elif known:
+            user_vector = tower.encode(self._entries)
+        if user_vector is not None:
+            user_vector = finite(user_vector, "user vector")
         tag_vector = None
         self.carrying: RowSet | None = None
         """The rows that carry an interest tag, where the tags have no vector; None when no item does."""

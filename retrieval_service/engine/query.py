@@ -32,6 +32,7 @@ class RetrievalQuery:
         quotas: The most candidates a source may bring; sources without one are bounded by `count` alone.
         include_rows: uint32[I], rows that must be candidates unless the exclusions or the filter say otherwise.
         return_source_ranks: True asks for each candidate's rank in each source that brought it.
+        return_history_weights: True asks for what each entry of the history weighs in the user vector.
     """
 
     history: History
@@ -42,6 +43,7 @@ class RetrievalQuery:
     quotas: Mapping[Source, int] = field(default_factory=dict)
     include_rows: NDArray[np.uint32] = field(default_factory=_no_rows)
     return_source_ranks: bool = False
+    return_history_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Candidates:
         timings_ms: Milliseconds by step: ``select`` (filter and exclusions), ``user_tower``, ``search``, ``blend``.
         source_ranks: uint32[K] for each source that brought a candidate, its rank there, from 1; 0 for a candidate
             that it did not bring. Empty unless asked for.
+        history_weights: As of :class:`Gathered`.
     """
 
     rows: NDArray[np.uint32]
@@ -82,6 +85,7 @@ class Candidates:
     shortfall: Shortfall | None
     timings_ms: Mapping[str, float]
     source_ranks: Mapping[Source, NDArray[np.uint32]] = field(default_factory=dict)
+    history_weights: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,13 @@ class Gathered:
         item_count: How many items could be found if nothing were asked of them.
         allowed_count: How many of them filter and exclusions leave, in the whole catalogue.
         timings_ms: Milliseconds by step: ``select``, ``user_tower``, ``search``.
+        history_weights: float32[H], the part of each entry of the query's history in the user vector, of sum 1; 0 for
+            entries older than those that the tower reads. None unless asked for, without a history, or when the tower
+            does not tell.
     """
 
     lists: Sequence[SourceList]
     item_count: int
     allowed_count: int
     timings_ms: Mapping[str, float]
+    history_weights: NDArray[np.float32] | None = None

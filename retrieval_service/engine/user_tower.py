@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from twostage.bundle.errors import BundleCorrupt
-from twostage.features.model_inputs import HISTORY_MASK, HISTORY_VECTORS, USER_VECTOR
+from twostage.features.model_inputs import HISTORY_MASK, HISTORY_VECTORS, HISTORY_WEIGHTS, USER_VECTOR
 
 
 class UserTower:
@@ -61,13 +61,29 @@ class UserTower:
         Returns:
             float32[D], L2-normalised.
         """
+        return self._run(vectors).vector()
+
+    def encode_weighing(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Encodes a history and tells what each entry weighs in the vector.
+
+        Args:
+            vectors: As of :meth:`encode`.
+
+        Returns:
+            float32[D], and float32[H] of sum 1; None for the weights when the tower does not tell them.
+        """
+        own = self._run(vectors)
+        return own.vector(), own.weights(len(vectors))
+
+    def _run(self, vectors: NDArray[np.float32]) -> _ThreadTower:
         own = self._own()
         count = len(vectors)
         own.vectors[0, :count] = vectors
         own.vectors[0, count:] = 0.0
         own.mask[0, :count] = 1.0
         own.mask[0, count:] = 0.0
-        return own.run()
+        own.run()
+        return own
 
     def _own(self) -> _ThreadTower:
         own: _ThreadTower | None = getattr(self._local, "tower", None)
@@ -92,6 +108,8 @@ class _ThreadTower:
             self._vectors_index = self._inputs[HISTORY_VECTORS]["index"]
             self._mask_index = self._inputs[HISTORY_MASK]["index"]
             self._output_index = self._outputs[USER_VECTOR]["index"]
+            weights = self._outputs.get(HISTORY_WEIGHTS)
+            self._weights_index = None if weights is None else weights["index"]
 
     def problem(self) -> tuple[str, str] | None:
         """What inputs and outputs should be and are, or None when they are what they should be."""
@@ -101,19 +119,31 @@ class _ThreadTower:
             HISTORY_MASK: f"float32[1, {length}]",
             USER_VECTOR: f"float32[1, {dimension}]",
         }
+        if HISTORY_WEIGHTS in self._outputs:
+            wanted[HISTORY_WEIGHTS] = wanted[HISTORY_MASK]
         found = {name: _describe(detail) for name, detail in {**self._inputs, **self._outputs}.items()}
-        if found == wanted and set(self._outputs) == {USER_VECTOR}:
+        if found == wanted and set(self._outputs) <= {USER_VECTOR, HISTORY_WEIGHTS}:
             return None
         return _list(wanted), _list(found)
 
-    def run(self) -> NDArray[np.float32]:
+    def run(self) -> None:
         """Runs the tower on what stands in ``vectors`` and ``mask``."""
         interpreter = self._interpreter
         interpreter.set_tensor(self._vectors_index, self.vectors)
         interpreter.set_tensor(self._mask_index, self.mask)
         interpreter.invoke()
-        vector: NDArray[np.float32] = interpreter.get_tensor(self._output_index)[0]
+
+    def vector(self) -> NDArray[np.float32]:
+        """float32[D], of the last run."""
+        vector: NDArray[np.float32] = self._interpreter.get_tensor(self._output_index)[0]
         return vector
+
+    def weights(self, count: int) -> NDArray[np.float32] | None:
+        """float32[count], of the last run; None when the tower does not tell."""
+        if self._weights_index is None:
+            return None
+        weights: NDArray[np.float32] = self._interpreter.get_tensor(self._weights_index)[0, :count]
+        return weights
 
 
 def _describe(detail: dict[str, Any]) -> str:

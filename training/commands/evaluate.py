@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
-from training.commands.options import data_option, profile_option, seed_option
+from training.commands.options import NameList, data_option, profile_option, reliability_option, seed_option
 from training.data.errors import DataError
 from training.data.read import read_dataset
 from training.errors import TrainingError
+from twostage.bundle.errors import BundleError
+from twostage.bundle.open_store import open_store
 from twostage.bundle.store import Store
 from twostage.options import store_option
 from twostage.terminal import make_console
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from training.evaluation.harness import Result
     from training.evaluation.offline import EvaluationPlan, OfflineEvaluation
     from training.evaluation.stages import Stages
+    from training.profiles import Profile
     from twostage.bundle.generation import Generation
 
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @data_option
 @store_option
 @click.option("--generation", type=click.IntRange(min=1), help="Which.  [default: the current one]")
+@click.option("--rankers", type=NameList(), help="Which of its rankers, by name.  [default: all]")
 @click.option("--baselines", type=click.Choice(["all", "light", "none"]), default="all", show_default=True)
 @click.option(
     "--people", "user_limit", type=click.IntRange(min=1), help="The most people a task.  [default: as documented]"
@@ -42,17 +44,20 @@ if TYPE_CHECKING:
 @click.option(
     "--plot", "plot_path", type=click.Path(path_type=Path, dir_okay=False), help="Also plot the measures (PNG)."
 )
+@reliability_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write everything as JSON.")
 def evaluate(
     data_path: Path,
     store_path: Path,
     generation: int | None,
+    rankers: tuple[str, ...] | None,
     baselines: str,
     user_limit: int | None,
     cold: bool,
     profile_name: str,
     seed: int,
     plot_path: Path | None,
+    reliability_path: Path | None,
     out: Path | None,
 ) -> None:
     """Measure a generation on the data set that it was trained on, stage by stage, beside the baselines.
@@ -63,43 +68,59 @@ def evaluate(
         dataset = read_dataset(data_path)
     except DataError as error:
         raise click.ClickException(str(error)) from error
-    opened = Store(store_path).open(generation, verify=("items/", "retrieval/", "ranking/"))
+    try:
+        store = open_store(store_path)
+        number = store.current() if generation is None else generation
+        store.fetch(number)
+        opened = store.open(number, verify=("items/", "retrieval/", "ranking/"))
+    except BundleError as error:
+        raise click.ClickException(str(error)) from error
     _check_same_data(opened, dataset)
     from training.data.split import split as split_dataset  # noqa: PLC0415 - these take seconds to import
-    from training.evaluation.offline import EvaluationPlan, evaluate_generation  # noqa: PLC0415
+    from training.evaluation.offline import EvaluationPlan, evaluate_generation, ranker_titles  # noqa: PLC0415
     from training.progress import TerminalReport  # noqa: PLC0415
 
     report = TerminalReport()
-    plan = EvaluationPlan(baselines=baselines, user_limit=user_limit)
-    evaluation = evaluate_generation(dataset, split_dataset(dataset), _stages(opened, store_path), plan, report)
-    if cold:
-        try:
-            evaluation.cold_results.extend(_evaluate_cold(dataset, profile_name, seed, plan))
-        except TrainingError as error:
-            raise click.ClickException(str(error)) from error
-    show(evaluation, make_console(), plot_path)
+    plan = EvaluationPlan(baselines=baselines, user_limit=user_limit, rankers=rankers)
+    stages = _stages(opened, store.path)
+    try:
+        names = ranker_titles(stages, rankers)
+        evaluation = evaluate_generation(dataset, split_dataset(dataset), stages, plan, report)
+        if cold:
+            profile = _profile(profile_name, opened)
+            evaluation.cold_results.extend(_evaluate_cold(dataset, profile, tuple(names), seed, plan))
+    except TrainingError as error:
+        raise click.ClickException(str(error)) from error
+    show(evaluation, make_console(), plot_path, reliability_path)
     if out:
         out.write_text(json.dumps(evaluation.as_manifest(), indent=1) + "\n", encoding="utf-8")
 
 
-def show(evaluation: OfflineEvaluation, console: Console, plot_path: Path | None = None) -> None:
-    """Prints the tables, and draws the plot when a path is given."""
-    from training.evaluation.plot import plot  # noqa: PLC0415 - matplotlib takes a second to import
+def show(
+    evaluation: OfflineEvaluation,
+    console: Console,
+    plot_path: Path | None = None,
+    reliability_path: Path | None = None,
+) -> None:
+    """Prints the tables, and draws the plots whose paths are given."""
+    from training.evaluation.plot import plot  # noqa: PLC0415 - SciPy takes a second to import
+    from training.evaluation.ranker_measures import ranker_tables  # noqa: PLC0415
+    from training.evaluation.reliability_plot import plot_reliability  # noqa: PLC0415
     from training.evaluation.report import source_tables, tables  # noqa: PLC0415
 
     for table in [*tables(evaluation.results), *tables(evaluation.cold_results, note="cold items")]:
         console.print(table)
     for table in source_tables(evaluation.sources):
         console.print(table)
-    if evaluation.candidates:
-        names = list(next(iter(evaluation.candidates.values())))
-        table = Table("action", *names, title="over the ranker's candidates", box=SIMPLE_HEAD)
-        for task, estimates in evaluation.candidates.items():
-            table.add_row(task, *(f"{estimates[name].mean:.4f}" for name in names))
+    for table in ranker_tables(evaluation.rankers):
         console.print(table)
     if plot_path:
         plot(evaluation.results, plot_path)
         console.print(f"plotted to {plot_path}")
+    if reliability_path:
+        measured = {name: measures.calibration for name, measures in evaluation.rankers.items()}
+        plot_reliability(measured, reliability_path)
+        console.print(f"reliability plotted to {reliability_path}")
 
 
 def _check_same_data(opened: Generation, dataset: Dataset) -> None:
@@ -115,17 +136,27 @@ def _stages(opened: Generation, store_path: Path) -> Stages:
     from ranking_service.engine.engine import RankingEngine  # noqa: PLC0415 - these take seconds to import
     from retrieval_service.engine.engine import RetrievalEngine  # noqa: PLC0415
     from training.evaluation.stages import Stages  # noqa: PLC0415
-    from training.saved_model_scorer import SavedModelScorer  # noqa: PLC0415
+    from training.saved_model_scorer import saved_model_scorer  # noqa: PLC0415
 
-    ranker = opened.manifest.ranker
-    scorer = SavedModelScorer(store_path / "models" / ranker.model / str(opened.number), ranker.signature)
+    scorer = saved_model_scorer(store_path, opened.number, opened.manifest.rankers)
     return Stages(RetrievalEngine.open(opened), RankingEngine.open(opened), scorer)
 
 
-def _evaluate_cold(dataset: Dataset, profile_name: str, seed: int, plan: EvaluationPlan) -> list[Result]:
+def _profile(name: str, opened: Generation) -> Profile:
+    """A profile with the loss and the negatives that a generation's rankers were trained with."""
+    from training.profiles import PROFILES  # noqa: PLC0415 - takes seconds to import
+
+    profile = PROFILES[name]
+    trained = opened.manifest.training.get("config", {}).get("ranker_training", {})
+    same = ("loss", *(f"{kind}negative_count" for kind in ("", "random_", "popularity_", "in_batch_")))
+    return profile.with_ranker_training(**{field: trained[field] for field in same if field in trained})
+
+
+def _evaluate_cold(
+    dataset: Dataset, profile: Profile, rankers: tuple[str, ...], seed: int, plan: EvaluationPlan
+) -> list[Result]:
     from training.data.split import cold_item_rows  # noqa: PLC0415 - these take seconds to import
     from training.evaluation.offline import evaluate_cold_items  # noqa: PLC0415
-    from training.profiles import PROFILES  # noqa: PLC0415
     from training.progress import TerminalReport  # noqa: PLC0415
     from training.publish import publish  # noqa: PLC0415
     from training.train import train as train_models  # noqa: PLC0415
@@ -134,7 +165,7 @@ def _evaluate_cold(dataset: Dataset, profile_name: str, seed: int, plan: Evaluat
     hidden = cold_item_rows(dataset)
     report.note(f"training again without the {int(hidden.sum()):,} items to be found")
     learnable = ~hidden[dataset.interactions.rows]
-    models = train_models(dataset, PROFILES[profile_name], seed, report, learnable)
+    models = train_models(dataset, profile, seed, report, learnable, rankers)
     with tempfile.TemporaryDirectory() as folder:
         publish(models, Store(folder), report=report)
         stages = _stages(Store(folder).open(), Path(folder))

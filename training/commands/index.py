@@ -19,7 +19,7 @@ from training.reindex import publish_index
 from twostage.bundle.errors import BundleError
 from twostage.bundle.generation import Generation
 from twostage.bundle.manifest import FrontierEntry, IndexEntry
-from twostage.bundle.store import Store
+from twostage.bundle.open_store import open_store
 from twostage.options import store_option
 from twostage.terminal import make_console
 
@@ -64,9 +64,12 @@ def tune(
 
     Measured on the user vectors that the generation was tuned with when it was trained.
     """
-    store = Store(store_path)
     try:
-        opened = store.open(generation, verify=("retrieval/", "golden/"))
+        store = open_store(store_path)
+        number = store.current() if generation is None else generation
+        # What is published again is linked from this one, so all of it is wanted then.
+        store.fetch(number, ("",) if publish else ("items/", "retrieval/", "golden/"), models=publish)
+        opened = store.open(number, verify=("retrieval/", "golden/"))
         tower = opened.manifest.tower
         vectors = opened.array(tower.item_vectors, shape=(opened.item_count, tower.dimension))
         queries = _queries(opened)
@@ -100,7 +103,9 @@ def tune(
         click.echo(f"drawn in {plot_path}")
     if publish:
         try:
+            store.fetch_histories(number)
             published = publish_index(store, opened, built, queries)
+            store.send_histories(published.generation)
         except BundleError as error:
             raise click.ClickException(str(error)) from error
         click.echo(f"generation {published.generation} is current in {store_path}: {opened.number} with this index")

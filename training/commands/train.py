@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from training.commands.options import data_option, profile_option, seed_option
+from training.commands.options import (
+    data_option,
+    profile_option,
+    ranker_loss_option,
+    ranker_negatives_option,
+    rankers_option,
+    reliability_option,
+    seed_option,
+)
 from training.data.errors import DataError
 from training.data.read import read_dataset
 from training.errors import TrainingError
+from training.ranker.names import DEFAULT_RANKERS, ranker_names
 from twostage.bundle.errors import BundleError
 from twostage.options import store_option
 from twostage.terminal import make_console
@@ -26,6 +35,9 @@ if TYPE_CHECKING:
 @store_option
 @profile_option
 @seed_option
+@rankers_option
+@ranker_loss_option
+@ranker_negatives_option
 @click.option("--evaluation/--no-evaluation", default=True, show_default=True, help="Measure before publishing.")
 @click.option("--shards", type=click.IntRange(min=1), default=1, show_default=True, help="Shards of the index.")
 @click.option("--index-recall", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True)
@@ -33,16 +45,21 @@ if TYPE_CHECKING:
 @click.option(
     "--plot", "plot_path", type=click.Path(path_type=Path, dir_okay=False), help="Also plot the measures (PNG)."
 )
+@reliability_option
 def train(
     data_path: Path,
     store_path: Path,
     profile_name: str,
     seed: int,
+    rankers: tuple[str, ...],
+    ranker_loss: str,
+    ranker_negatives: Mapping[str, int] | None,
     evaluation: bool,
     shards: int,
     index_recall: float,
     index_bytes: float | None,
     plot_path: Path | None,
+    reliability_path: Path | None,
 ) -> None:
     """Prepare, train, index, evaluate and publish one generation."""
     seconds: dict[str, float] = {}
@@ -52,8 +69,10 @@ def train(
         seconds[stage] = time.monotonic() - started - sum(seconds.values())
 
     try:
+        if rankers != DEFAULT_RANKERS:
+            ranker_names(rankers)
         dataset = read_dataset(data_path)
-    except DataError as error:
+    except (DataError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
     # TensorFlow takes seconds to import: not before the data is known to be good.
     from retrieval_service.engine.index.builder import IndexAim  # noqa: PLC0415
@@ -63,7 +82,7 @@ def train(
     from training.progress import TerminalReport  # noqa: PLC0415
     from training.publish import publish  # noqa: PLC0415
     from training.train import train as train_models  # noqa: PLC0415
-    from twostage.bundle.store import Store  # noqa: PLC0415
+    from twostage.bundle.open_store import open_store  # noqa: PLC0415
 
     finish("reading")
     report = TerminalReport()
@@ -81,10 +100,13 @@ def train(
         return measured[0].as_manifest()
 
     try:
-        models = train_models(dataset, PROFILES[profile_name], seed, report)
+        # Before hours of training: a store that cannot be is refused now.
+        store = open_store(store_path)
+        profile = PROFILES[profile_name].with_ranker_training(loss=ranker_loss, **(ranker_negatives or {}))
+        models = train_models(dataset, profile, seed, report, rankers=rankers)
         seconds |= models.seconds
         aim = IndexAim(recall_target=index_recall, bytes_per_item=index_bytes, shard_count=shards)
-        publish(models, Store(store_path), aim=aim, measure=measure if evaluation else None, report=report)
+        publish(models, store, aim=aim, measure=measure if evaluation else None, report=report)
         finish("export")
         if measured:
             # Stages in the order in which they ran; the evaluation did within the export.
@@ -94,7 +116,7 @@ def train(
     if measured:
         from training.commands.evaluate import show  # noqa: PLC0415
 
-        show(measured[0], make_console(), plot_path)
+        show(measured[0], make_console(), plot_path, reliability_path)
     click.echo(describe_seconds(seconds), err=True)
 
 

@@ -39,7 +39,8 @@ class Result:
         people_count: How many people were asked.
         metrics: ``<metric>@<k>`` to its mean and interval.
         fit_seconds: Wall time of training, None when it was not told.
-        recommend_ms: Mean wall time of one person's list in milliseconds, in batches; None for a computed reference.
+        recommend_ms: Mean wall time of one person's list in milliseconds, in batches, with what was shared with other
+            models; None for a computed reference.
         by_person: float64[people_count] per metric that has a value for each person, in the problem's order.
     """
 
@@ -89,9 +90,8 @@ def evaluate(
     results: list[Result] = []
     seen: set[str] = set()
     for entry in recommenders:
-        recommender, fit_seconds = (
-            (entry.recommender, entry.fit_seconds) if isinstance(entry, Fitted) else (entry, None)
-        )
+        fitted = entry if isinstance(entry, Fitted) else Fitted(entry, None)
+        recommender = fitted.recommender
         if recommender.name in seen:
             raise ValueError(f"recommenders: expected distinct names, got {recommender.name!r} twice")
         seen.add(recommender.name)
@@ -113,8 +113,8 @@ def evaluate(
                     group=group,
                     people_count=len(users),
                     metrics=metrics,
-                    fit_seconds=fit_seconds,
-                    recommend_ms=1000 * seconds / len(users),
+                    fit_seconds=fitted.fit_seconds,
+                    recommend_ms=1000 * seconds / len(users) + fitted.shared_ms,
                     by_person=by_person,
                 )
             )

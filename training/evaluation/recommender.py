@@ -38,8 +38,10 @@ class Fitted:
 
     Args:
         recommender: The model.
-        fit_seconds: Wall time of its training, in seconds.
+        fit_seconds: Wall time of its training, in seconds; None when nobody knows.
+        shared_ms: Milliseconds a person that were spent beforehand on what it shares with others.
     """
 
     recommender: Recommender
-    fit_seconds: float
+    fit_seconds: float | None
+    shared_ms: float = 0.0

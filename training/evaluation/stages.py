@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ranking_service.engine.engine import RankingEngine
-from ranking_service.engine.query import RankingQuery
+from ranking_service.engine.query import RankedItems, RankingQuery
 from ranking_service.engine.scorer import Scorer
 from retrieval_service.engine.engine import RetrievalEngine
 from retrieval_service.engine.query import Candidates, RetrievalQuery
@@ -40,6 +41,12 @@ class Stages:
     ranking: RankingEngine
     scorer: Scorer
 
+    @property
+    def rankers(self) -> tuple[str, ...]:
+        """The names of the generation's rankers, the default one first."""
+        manifest = self.ranking.generation.manifest
+        return (manifest.default_ranker, *(name for name in manifest.rankers if name != manifest.default_ranker))
+
 
 class People:
     """What the gateway would know of people when it asks the stages: their taste, and what they have seen.
@@ -53,7 +60,7 @@ class People:
     def __init__(self, past: Interactions, actions: ActionSchema, *, hide_seen: bool) -> None:
         self._taste = UserOrder.of(past.take(taste_of(past, actions)))
         self._everything = UserOrder.of(past)
-        self._hide_seen = hide_seen
+        self.hide_seen = hide_seen
         self._codes = np.array([1 + actions.recorded_names.index(name) for name in past.recorded], np.int32)
         self._now = 0 if past.times is None or not len(past) else int(past.times.max())
 
@@ -73,7 +80,7 @@ class People:
         """The rows that are not to be recommended to a person."""
         span = self._everything.of_user(user)
         rows = np.unique(self._everything.interactions.rows[span]).astype(np.uint32)
-        return rows if self._hide_seen else rows[:0]
+        return rows if self.hide_seen else rows[:0]
 
     @property
     def context(self) -> Context:
@@ -128,68 +135,116 @@ class ScoredCandidates:
     probabilities: NDArray[np.float32]
 
 
-class RetrievalAndRanking:
-    """Both stages; candidates beyond those that are ranked do not exist for it.
+class SharedCandidates:
+    """Candidates of people, asked for once and ranked by every ranker.
 
     Args:
         stages: The engines.
         people: Whom to recommend to.
-        action: The action whose probability decides the order.
-        candidate_count: How many candidates are ranked.
-        on_progress: Called once for each person.
+        count: How many candidates are ranked; fewer when the catalogue is smaller.
     """
 
-    name = "retrieval + ranking"
+    def __init__(self, stages: Stages, people: People, count: int = CANDIDATE_COUNT) -> None:
+        self.people = people
+        self.count = min(count, stages.retrieval.item_count)
+        self._stages = stages
+        self._known: dict[int, Candidates] = {}
+        self._seconds = 0.0
+
+    def of(self, user: int) -> Candidates:
+        """A person's candidates."""
+        if user not in self._known:
+            started = perf_counter()
+            self._known[user] = retrieve_for(self._stages, self.people, user, self.count)
+            self._seconds += perf_counter() - started
+        return self._known[user]
+
+    def retrieve(self, users: NDArray[np.integer]) -> float:
+        """Asks for people's candidates ahead of ranking and returns the mean milliseconds of all asked for so far."""
+        for user in users.tolist():
+            self.of(user)
+        return 1e3 * self._seconds / max(len(self._known), 1)
+
+
+class RetrievalAndRanking:
+    """Both stages; candidates beyond those that are shared do not exist for it.
+
+    Args:
+        stages: The engines.
+        candidates: What is ranked.
+        action: The action whose probability decides the order.
+        ranker: Which of the generation's rankers; the default one when empty.
+        name: Its name in tables.
+    """
+
+    title = "retrieval + ranking"
+    """Its name where there is one ranker."""
 
     def __init__(
         self,
         stages: Stages,
-        people: People,
+        candidates: SharedCandidates,
         action: str,
         *,
-        candidate_count: int = CANDIDATE_COUNT,
-        on_progress: Callable[[], None] = lambda: None,
+        ranker: str = "",
+        name: str = title,
     ) -> None:
+        self.name = name
         self._stages = stages
-        self._people = people
+        self._candidates = candidates
         self._action = action
-        self._candidate_count = candidate_count
-        self._on_progress = on_progress
-        self._known: dict[tuple[int, int], tuple[NDArray[np.int32], NDArray[np.float32]]] = {}
+        self._ranker = ranker
+        self._known: dict[int, tuple[NDArray[np.int32], NDArray[np.float32]]] = {}
 
     def recommend(self, users: NDArray[np.integer], k: int) -> NDArray[np.int32]:
         """As :class:`training.evaluation.recommender.Recommender`."""
-        rows = self.score(users, max(k, self._candidate_count)).rows
+        rows = self.score(users).rows[:, :k]
         ranked = np.full((len(users), k), -1, np.int32)
-        ranked[:, : rows.shape[1]] = rows[:, :k]
+        ranked[:, : rows.shape[1]] = rows
         return ranked
 
-    def score(self, users: NDArray[np.integer], candidate_count: int | None = None) -> ScoredCandidates:
+    def score(self, users: NDArray[np.integer]) -> ScoredCandidates:
         """Ranks every candidate of some people; people asked for before are remembered."""
-        count = min(candidate_count or self._candidate_count, self._stages.retrieval.item_count)
-        rows = np.full((len(users), count), -1, np.int32)
-        probabilities = np.zeros((len(users), count), np.float32)
+        rows = np.full((len(users), self._candidates.count), -1, np.int32)
+        probabilities = np.zeros(rows.shape, np.float32)
         for position, user in enumerate(users.tolist()):
-            if (user, count) not in self._known:
-                self._known[user, count] = self._score_one(user, count)
-                self._on_progress()
-            known_rows, known_probabilities = self._known[user, count]
+            if user not in self._known:
+                self._known[user] = self._score_one(user)
+            known_rows, known_probabilities = self._known[user]
             rows[position, : len(known_rows)] = known_rows
             probabilities[position, : len(known_rows)] = known_probabilities
         return ScoredCandidates(rows, probabilities)
 
-    def _score_one(self, user: int, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        candidates = retrieve_for(self._stages, self._people, user, count)
-        if not len(candidates.rows):
+    def _score_one(self, user: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        items = rank_for(self._stages, self._candidates, user, self._ranker, {self._action: 1.0})
+        if items is None:
             return np.empty(0, np.int32), np.empty(0, np.float32)
-        query = RankingQuery(
-            history=self._people.history(user),
-            context=self._people.context,
-            candidate_rows=candidates.rows,
-            retrieval_scores=candidates.scores,
-            count=len(candidates.rows),
-            blend={self._action: 1.0},
-        )
-        items = self._stages.ranking.rank(query, self._stages.scorer, _SCORER_SECONDS)
         action = items.actions.index(self._action)
         return items.rows.astype(np.int32), items.action_scores[:, action].copy()
+
+
+def rank_for(
+    stages: Stages, candidates: SharedCandidates, user: int, ranker: str = "", blend: Mapping[str, float] | None = None
+) -> RankedItems | None:
+    """All of a person's candidates as one ranker orders them; None when there are none.
+
+    Args:
+        stages: The engines.
+        candidates: What is ranked.
+        user: The person.
+        ranker: Which of the generation's rankers; the default one when empty.
+        blend: Weights by action; the ranker's own when None.
+    """
+    theirs = candidates.of(user)
+    if not len(theirs.rows):
+        return None
+    query = RankingQuery(
+        history=candidates.people.history(user),
+        context=candidates.people.context,
+        candidate_rows=theirs.rows,
+        retrieval_scores=theirs.scores,
+        count=len(theirs.rows),
+        ranker=ranker,
+        blend=blend or {},
+    )
+    return stages.ranking.rank(query, stages.scorer, _SCORER_SECONDS)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from training.errors import ExportMismatch
 from training.ranker.candidates import CandidateLists, Requests
+from training.ranker.effects import history_effects
+from training.ranker.families.ranker import Ranker, UserBatch
 from training.ranker.item_inputs import ItemInputs
-from training.ranker.model import RankerModel, UserBatch
 from training.towers.export import TOLERANCE
 from twostage.features.context import CONTEXT_SIZE
 from twostage.features.history import HISTORY_LENGTH
@@ -24,6 +25,7 @@ from twostage.features.model_inputs import (
     CONTEXT,
     HISTORY_ACTIONS,
     HISTORY_AGES_DAYS,
+    HISTORY_EFFECTS,
     HISTORY_FEATURES,
     HISTORY_MASK,
     HISTORY_VALUES,
@@ -39,7 +41,7 @@ _HALF_TOLERANCE = 5e-3
 
 
 def ranker_tables(
-    model: RankerModel, items: ItemInputs, dtype: str = "float32"
+    model: Ranker, items: ItemInputs, dtype: str = "float32"
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """The candidate table [N, C] and the history table [N, H].
 
@@ -59,7 +61,7 @@ def ranker_tables(
 
 
 def export_ranker(
-    model: RankerModel,
+    model: Ranker,
     path: Path,
     items: ItemInputs,
     tables: tuple[NDArray[np.floating], NDArray[np.floating]],
@@ -71,8 +73,9 @@ def export_ranker(
 ) -> None:
     """Writes the ranker as a SavedModel for TensorFlow Serving, with warm-up records, and compares its scores.
 
-    The user side has a first dimension of 1 and is encoded once. Candidates meet it in the head's first layer,
-    whose item part stands ready in the table.
+    The user side has a first dimension of 1 and is encoded once; the item side stands ready in the table. Beside
+    ``serving_default`` there is ``history_effects``, which tells what each entry of the history does for a score; see
+    twostage.features.model_inputs.
 
     Args:
         model: The calibrated ranker.
@@ -99,7 +102,7 @@ def export_ranker(
         RETRIEVAL_SCORES: tf.TensorSpec((None,), tf.float32, RETRIEVAL_SCORES),
     }
 
-    def serve(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+    def read(tensors: Sequence[tf.Tensor]) -> tuple[UserBatch, tf.Tensor, tf.Tensor]:
         given = dict(zip(specs, tensors, strict=True))
         user = UserBatch(
             tf.cast(given[HISTORY_FEATURES], tf.float32),
@@ -109,18 +112,26 @@ def export_ranker(
             given[HISTORY_AGES_DAYS],
             given[CONTEXT],
         )
-        rows = tf.cast(given[CANDIDATE_FEATURES], tf.float32)
+        return user, tf.cast(given[CANDIDATE_FEATURES], tf.float32), given[RETRIEVAL_SCORES]
+
+    def serve(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        user, rows, retrieval_scores = read(tensors)
         side = model.encode_user(user).single()
-        return {ACTION_SCORES: tf.nn.sigmoid(model.score(side, rows, given[RETRIEVAL_SCORES]))}
+        return {ACTION_SCORES: tf.nn.sigmoid(model.score(side, rows, retrieval_scores))}
+
+    def tell_effects(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {HISTORY_EFFECTS: history_effects(model, *read(tensors))}
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint(name="serving_default", fn=serve, input_signature=list(specs.values()))
+    for name, endpoint in (("serving_default", serve), (HISTORY_EFFECTS, tell_effects)):
+        archive.add_endpoint(name=name, fn=endpoint, input_signature=list(specs.values()))
     archive.write_out(str(path), verbose=False)
-    served = tf.saved_model.load(str(path)).signatures["serving_default"]
+    loaded = tf.saved_model.load(str(path))
     for person in range(len(requests)):
         inputs = request_inputs(tables, requests, candidates, person)
-        received = served(**{name: tf.constant(array) for name, array in inputs.items()})[ACTION_SCORES].numpy()
+        fed = {name: tf.constant(array) for name, array in inputs.items()}
+        received = loaded.signatures["serving_default"](**fed)[ACTION_SCORES].numpy()
         _compare(_whole_model(model, items, requests, candidates, person), received, dtype == tf.float16)
     warm_ups = [request_inputs(tables, requests, candidates, person) for person in range(len(requests))]
     _write_warm_up(path, warm_ups, model_name, version)
@@ -153,7 +164,7 @@ def request_inputs(
 
 
 def _whole_model(
-    model: RankerModel, items: ItemInputs, requests: Requests, candidates: CandidateLists, person: int
+    model: Ranker, items: ItemInputs, requests: Requests, candidates: CandidateLists, person: int
 ) -> NDArray[np.float32]:
     """The trained model's probabilities, item side included, without any table."""
     rows = candidates.rows[person][candidates.rows[person] >= 0]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.ranker.examples import Examples
-from training.ranker.model import RankerModel
+from training.ranker.families.content import ContentRanker
 from training.ranker.probe import probe_order
 from training.ranker.scorer import RankerScorer
 
@@ -48,7 +48,7 @@ FIRST_GUESSES = (
 
 
 def choose_first_guess(
-    model: RankerModel, scorer: RankerScorer, examples: Examples, people: NDArray[np.int64]
+    model: ContentRanker, scorer: RankerScorer, examples: Examples, people: NDArray[np.int64]
 ) -> dict[str, FirstGuess]:
     """Gives each action of the ranker the first guess that ranks best for it.
 

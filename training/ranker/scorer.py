@@ -7,8 +7,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from training.ranker.candidates import Requests
+from training.ranker.families.ranker import Ranker, UserBatch
 from training.ranker.item_inputs import ItemInputs
-from training.ranker.model import RankerModel, UserBatch
 
 
 class RankerScorer:
@@ -19,7 +19,7 @@ class RankerScorer:
         items: The items; their candidate table is computed here.
     """
 
-    def __init__(self, model: RankerModel, items: ItemInputs) -> None:
+    def __init__(self, model: Ranker, items: ItemInputs) -> None:
         self._model = model
         factors = items.factors.reshape(len(items), -1)
         self._candidates = tf.constant(model.candidate_table(items.vectors, items.features, factors))

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from training.errors import ExportMismatch
 from training.towers.item_tower import ITEM_VECTOR
+from training.towers.user_tower import with_history_weights
 from twostage.features.history import HISTORY_LENGTH
 from twostage.features.item_encoding import EncodedItems
-from twostage.features.model_inputs import HISTORY_MASK, HISTORY_VECTORS, USER_VECTOR
+from twostage.features.model_inputs import HISTORY_MASK, HISTORY_VECTORS, HISTORY_WEIGHTS, USER_VECTOR
 
 TOLERANCE = 1e-5
 """How far an exported model's numbers may lie from Keras's."""
@@ -26,6 +27,9 @@ _PROBE_LENGTHS = (0, 1, 2, 7, 25, HISTORY_LENGTH)
 def user_tower_to_litert(tower: keras.Model, item_vectors: NDArray[np.float32]) -> bytes:
     """Converts the user tower, for one request at a time, and compares it with Keras.
 
+    Beside the user vector it answers what each entry of the history weighs in it, for explanations. The weights are
+    computed on the way to the vector, so that answering them costs nothing.
+
     Args:
         tower: The user tower.
         item_vectors: float32[N, D], of which the histories that it is compared on are made.
@@ -34,13 +38,14 @@ def user_tower_to_litert(tower: keras.Model, item_vectors: NDArray[np.float32]) 
         ExportMismatch: The converted tower answers something else.
     """
     size = item_vectors.shape[1]
+    explaining = with_history_weights(tower)
     with tempfile.TemporaryDirectory() as folder:
         archive = keras.export.ExportArchive()
-        archive.track(tower)
+        archive.track(explaining)
 
         def serve(history_vectors: tf.Tensor, history_mask: tf.Tensor) -> dict[str, tf.Tensor]:
             inputs = {HISTORY_VECTORS: history_vectors, HISTORY_MASK: history_mask}
-            return {USER_VECTOR: tower(inputs, training=False)}
+            return dict(explaining(inputs, training=False))
 
         archive.add_endpoint(
             name="serving_default",
@@ -53,11 +58,11 @@ def user_tower_to_litert(tower: keras.Model, item_vectors: NDArray[np.float32]) 
         archive.write_out(folder, verbose=False)
         # From concrete functions the converter loses a Keras 3 model's weights and answers NaN.
         converted: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
-    _compare_user_tower(tower, converted, item_vectors)
+    _compare_user_tower(explaining, converted, item_vectors)
     return converted
 
 
-def _compare_user_tower(tower: keras.Model, converted: bytes, item_vectors: NDArray[np.float32]) -> None:
+def _compare_user_tower(explaining: keras.Model, converted: bytes, item_vectors: NDArray[np.float32]) -> None:
     interpreter = Interpreter(model_content=converted, num_threads=1)
     runner = interpreter.get_signature_runner()
     rng = np.random.default_rng(0)
@@ -67,8 +72,9 @@ def _compare_user_tower(tower: keras.Model, converted: bytes, item_vectors: NDAr
         vectors[0, :length] = item_vectors[rng.integers(0, len(item_vectors), length)]
         mask[0, :length] = 1.0
         inputs = {HISTORY_VECTORS: vectors, HISTORY_MASK: mask}
-        expected = np.asarray(tower(inputs, training=False))
-        check_same("user tower in LiteRT", expected, runner(**inputs)[USER_VECTOR])
+        expected, received = explaining(inputs, training=False), runner(**inputs)
+        for output in (USER_VECTOR, HISTORY_WEIGHTS):
+            check_same(f"{output} of the user tower in LiteRT", np.asarray(expected[output]), received[output])
 
 
 def export_item_tower(tower: keras.Model, path: Path, items: EncodedItems) -> None:

@@ -80,11 +80,32 @@ class UnitLength(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="twostage")
+class AttentionWeights(keras.layers.Layer):
+    """A masked softmax over scores; zeros when the mask is empty."""
+
+    def call(self, scores: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Weighs by float[B, L] with mask float[B, L] of ones and zeros to float[B, L], of sum 1."""
+        return _masked_softmax(scores, mask)
+
+
+@keras.saving.register_keras_serializable(package="twostage")
+class WeightedSum(keras.layers.Layer):
+    """The sum of values by weights."""
+
+    def call(self, values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """Pools float[B, L, D] by float[B, L] to float[B, D]."""
+        return tf.einsum("bl,bld->bd", weights, values)
+
+
+@keras.saving.register_keras_serializable(package="twostage")
 class AttentionPooling(keras.layers.Layer):
     """A masked softmax over scores, and the weighted sum it makes of the values; zeros when the mask is empty."""
 
     def call(self, values: tf.Tensor, scores: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Pools float[B, L, D] by float[B, L] with mask float[B, L] of ones and zeros to float[B, D]."""
-        # The large negative number keeps padding out of the softmax; the product empties it when all is padding.
-        weights = tf.nn.softmax(scores + (1.0 - mask) * -1e9, axis=-1) * mask
-        return tf.einsum("bl,bld->bd", weights, values)
+        return tf.einsum("bl,bld->bd", _masked_softmax(scores, mask), values)
+
+
+def _masked_softmax(scores: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    # The large negative number keeps padding out of the softmax; the product empties it when all is padding.
+    return tf.nn.softmax(scores + (1.0 - mask) * -1e9, axis=-1) * mask

@@ -8,9 +8,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from training.config import TowerConfig
-from training.towers.layers import AttentionPooling, UnitLength
+from training.towers.layers import AttentionWeights, UnitLength, WeightedSum
 from twostage.features.history import HISTORY_LENGTH
-from twostage.features.model_inputs import HISTORY_MASK, HISTORY_VECTORS, USER_VECTOR
+from twostage.features.model_inputs import HISTORY_MASK, HISTORY_VECTORS, HISTORY_WEIGHTS, USER_VECTOR
 
 
 def build_user_tower(config: TowerConfig) -> keras.Model:
@@ -31,12 +31,26 @@ def build_user_tower(config: TowerConfig) -> keras.Model:
     mask = keras.Input((HISTORY_LENGTH,), dtype="float32", name=HISTORY_MASK)
     hidden = layers.Dense(config.attention_size, activation="tanh", name="attention")(vectors)
     scores = layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="score")(hidden)
-    pooled = AttentionPooling(name="pooled")(vectors, layers.Reshape((HISTORY_LENGTH,))(scores), mask)
+    weights = AttentionWeights(name=HISTORY_WEIGHTS)(layers.Reshape((HISTORY_LENGTH,))(scores), mask)
+    pooled = WeightedSum(name="pooled")(vectors, weights)
     return keras.Model(
         inputs={HISTORY_VECTORS: vectors, HISTORY_MASK: mask},
         outputs=UnitLength(name=USER_VECTOR)(pooled),
         name="user_tower",
     )
+
+
+def with_history_weights(tower: keras.Model) -> keras.Model:
+    """A model of the tower's layers that also answers what each entry weighs.
+
+    Args:
+        tower: A tower of :func:`build_user_tower`.
+
+    Returns:
+        A model of the same inputs to a dict of ``user_vector`` float32[B, D] and ``history_weights`` float32[B, 50].
+    """
+    weights = tower.get_layer(HISTORY_WEIGHTS).output
+    return keras.Model(inputs=tower.input, outputs={USER_VECTOR: tower.output, HISTORY_WEIGHTS: weights})
 
 
 def encode_users(

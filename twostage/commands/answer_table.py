@@ -39,10 +39,29 @@ def print_answer(
             *(["; ".join(map(escape, item.reasons))] if explained else []),
         )
     console.print(table)
+    for position, item in enumerate(response.recommendations, start=1):
+        _print_inside(console, position, item)
     _print_origin(console, response)
+    if response.ranker:
+        console.print(f"ranked by {escape(response.ranker)}")
     if response.unknown_item_count:
         console.print(f"{response.unknown_item_count} item(s) of the history are not in this generation")
     _print_timings(console, response)
+
+
+def _print_inside(console: Console, position: int, item: gateway_pb2.Recommendation) -> None:
+    """Prints what each stage did to an item and what carried it, as far as that was asked for."""
+    lines = [f"  {escape(step)}" for step in item.trace.steps]
+    for each in item.explanations:
+        named = f"{escape(each.title)} ({escape(each.item_id)})" if each.title else escape(each.item_id)
+        lines.append(
+            f"  carried by {named}: attention {each.attention:.2f} · likeness {each.similarity:.2f} "
+            f"= {each.retrieval_part:.3f} of the retrieval score, {each.ranking_effect:+.3f} to the ranker's log odds"
+        )
+    if lines:
+        console.print(f"{position}. {escape(item.title or item.item_id)}")
+        for line in lines:
+            console.print(line, soft_wrap=True)
 
 
 def print_similar(

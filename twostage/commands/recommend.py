@@ -12,9 +12,12 @@ from twostage.commands.request_options import (
     address_option,
     any_of_option,
     attribute_option,
+    blend_option,
     count_option,
     filter_of,
     json_option,
+    pin_option,
+    ranker_option,
     split,
     timeout_option,
 )
@@ -36,7 +39,11 @@ from twostage.v1 import common_pb2
 @click.option("--include-seen", is_flag=True, help="Also items that the person has already seen.")
 @click.option("--diversity", type=float, default=0.0, show_default=True, help="0..1.")
 @attribute_option
-@click.option("--explain", is_flag=True, help="Say why.")
+@ranker_option
+@blend_option
+@pin_option
+@click.option("--explain", is_flag=True, help="Say why: which recent items carried each recommendation.")
+@click.option("--trace", is_flag=True, help="Say what each stage did to each item.")
 @timeout_option
 @json_option
 @address_option
@@ -50,7 +57,11 @@ def recommend(
     include_seen: bool,
     diversity: float,
     attributes: tuple[str, ...],
+    ranker: str,
+    blend: dict[str, float],
+    pins: tuple[str, ...],
     explain: bool,
+    trace: bool,
     timeout_ms: float,
     as_json: bool,
     address: str,
@@ -72,6 +83,10 @@ def recommend(
                 diversity=common_pb2.Diversity(strength=diversity),
                 attributes=attributes,
                 explain=explain,
+                trace=trace,
+                ranker=ranker,
+                blend=blend,
+                pinned_item_ids=pins,
             )
     except CallFailed as error:
         raise click.ClickException(str(error)) from error

@@ -39,6 +39,24 @@ def split(_context: click.Context, _parameter: click.Parameter, value: str | Non
     return tuple(part.strip() for part in value.split(",") if part.strip()) if value else ()
 
 
+def weights(_context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """The weights of ``action=weight`` texts; the gateway says which actions there are and what weights may be."""
+    blend: dict[str, float] = {}
+    for text in values:
+        action, equals, weight = text.rpartition("=")
+        if not (equals and action):
+            raise click.ClickException(f"{_name(parameter)}: expected ACTION=WEIGHT, received {text!r}")
+        if action in blend:
+            raise click.ClickException(f"{_name(parameter)}: expected each action once, received {action!r} twice")
+        try:
+            blend[action] = float(weight)
+        except ValueError:
+            raise click.ClickException(
+                f"{_name(parameter)}: expected a number after the =, received {text!r}"
+            ) from None
+    return blend
+
+
 def _in_32_bits(context: click.Context, parameter: click.Parameter, value: int | None) -> int | None:
     # As a type it would show its bounds in the help, where they mislead.
     return None if value is None else int(_INT32.convert(value, parameter, context))
@@ -52,6 +70,18 @@ any_of_option = click.option(
     type=(TEXT, TEXT),
     multiple=True,
     help="ATTRIBUTE a,b: only items with one of these values.",
+)
+ranker_option = click.option("--ranker", type=TEXT, default="", help="A ranker of the bundle.  [default: its own]")
+blend_option = click.option(
+    "--blend",
+    type=TEXT,
+    multiple=True,
+    callback=weights,
+    metavar="ACTION=WEIGHT",
+    help="How much an action counts, 0 or more; may be repeated, and actions not named then count nothing.",
+)
+pin_option = click.option(
+    "--pin", "pins", type=TEXT, multiple=True, metavar="ID", help="An item that stands first; may be repeated."
 )
 attribute_option = click.option(
     "--attribute", "attributes", type=TEXT, multiple=True, help="An attribute to show; may be repeated."

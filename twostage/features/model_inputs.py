@@ -1,15 +1,21 @@
 """The names under which models read their inputs; training exports by them, serving feeds by them.
 
 The user tower (LiteRT) maps ``history_vectors`` float32[1, 50, D] and ``history_mask`` float32[1, 50] to
-``user_vector`` float32[1, D], L2-normalised, all zeros for an empty history.
+``user_vector`` float32[1, D], L2-normalised, all zeros for an empty history. One that can explain itself also answers
+``history_weights`` float32[1, 50], the part of each entry in the vector: 0 where padded, of sum 1.
 
 A ranker (TensorFlow Serving, signature ``serving_default``) reads any of the names below, lists those it reads in
 the manifest, and answers ``action_scores`` float32[N, A], probabilities in the order of the manifest's actions. The
 user side has a first dimension of 1 and is encoded once; candidates have N.
+
+A ranker that can explain itself has a second signature, ``history_effects``, of the same inputs. It answers
+``history_effects`` float32[N, 50, A]: how much the log odds of each action fall when an entry of the history is left
+out, all else being as it was; 0 where padded.
 """
 
 HISTORY_VECTORS = "history_vectors"
 USER_VECTOR = "user_vector"
+HISTORY_WEIGHTS = "history_weights"
 
 HISTORY_FEATURES = "history_features"
 """[1, 50, H], rows of the ranker's history table, in that table's dtype (float32 or float16)."""
@@ -29,6 +35,8 @@ RETRIEVAL_SCORES = "retrieval_scores"
 """float32[N], user vector · item vector."""
 
 ACTION_SCORES = "action_scores"
+HISTORY_EFFECTS = "history_effects"
+"""The name of the second signature and of its output alike."""
 
 RANKER_INPUTS = (
     HISTORY_FEATURES,

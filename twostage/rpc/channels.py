@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.resources import files
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -72,17 +72,29 @@ class Replica(Generic[S]):
         channel: The channel to it.
         make_stub: Makes its stub.
 
+        on_change: Called when what is known of it may have changed; see `Replicas`.
+
     Attributes:
         in_flight_count: Requests begun and not ended.
         failing: True while its connection is down and gRPC waits before it tries again; always False unless watched.
+        held: The generations that it is known to hold, set by whoever asks it; None while nothing is known, and again
+            when a watched connection goes down: who answers next may be another process.
     """
 
-    def __init__(self, address: str, channel: grpc.Channel, make_stub: Callable[[grpc.Channel], S]) -> None:
+    def __init__(
+        self,
+        address: str,
+        channel: grpc.Channel,
+        make_stub: Callable[[grpc.Channel], S],
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
         self.address = address
         self.channel = channel
         self.stub = make_stub(channel)
         self.in_flight_count = 0
         self.failing = False
+        self.held: frozenset[int] | None = None
+        self._on_change = on_change
         self._lock = threading.Lock()
         self._watched = False
         self._connect()
@@ -107,6 +119,15 @@ class Replica(Generic[S]):
         with self._lock:
             self.in_flight_count -= 1
 
+    def correct(self, held: Iterable[int]) -> None:
+        """Takes note of what it said it holds when it was asked for something else.
+
+        Args:
+            held: The generations, in any order; none means that nothing is known.
+        """
+        self.held = frozenset(held) or None
+        self._tell_change()
+
     def retire(self, seconds: float) -> None:
         """Stops watching the connection at once and closes the channel later, in the background."""
         if self._watched:
@@ -127,13 +148,19 @@ class Replica(Generic[S]):
     def _on_connectivity(self, state: grpc.ChannelConnectivity) -> None:
         if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
             self.failing = True
+            self.held = None
         elif state is grpc.ChannelConnectivity.READY:
             # Not at CONNECTING: a replica that is down alternates between the two.
             self.failing = False
+            self._tell_change()
         elif state is grpc.ChannelConnectivity.IDLE:
             # The server closed the connection: connect anew at once, to know whether it is there and to spare the next
             # request the wait.
             self._connect()
+
+    def _tell_change(self) -> None:
+        if self._on_change is not None:
+            self._on_change()
 
     def _connect(self) -> None:
         # Only subscribing asks a channel to connect; its thread ends when nobody is subscribed.
@@ -143,6 +170,15 @@ class Replica(Generic[S]):
 
 def _ignore(_state: grpc.ChannelConnectivity) -> None:
     """Takes a state that nobody wants."""
+
+
+def _holders(replicas: Sequence[Replica[S]], generations: Sequence[int]) -> Sequence[Replica[S]]:
+    """Those that are known to hold one of the generations, or else those of whom nothing is known."""
+    known = [replica for replica in replicas if (held := replica.held) is not None and not held.isdisjoint(generations)]
+    if known:
+        return known
+    # Looked at in full again: another thread may have set one between the two looks.
+    return [replica for replica in replicas if (held := replica.held) is None or not held.isdisjoint(generations)]
 
 
 class Replicas(Generic[S]):
@@ -157,6 +193,8 @@ class Replicas(Generic[S]):
         connection_count: Connections to each address; 1 by default. A replica that serves its port with several
             processes gives each connection to one of them, by chance: four times as many connections as processes
             leave hardly one of them without work.
+        on_change: Called, from whatever thread, when a connection was made or a replica corrected what is known of it:
+            somebody should ask anew. It must return at once. Nobody is told when None.
 
     Raises:
         ValueError: The target is malformed, or the number of connections is not above 0.
@@ -171,10 +209,12 @@ class Replicas(Generic[S]):
         service_config: str | None = SERVICE_CONFIG,
         resolve_seconds: float = 3.0,
         connection_count: int = 1,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         if connection_count < 1:
             raise ValueError(f"connection_count: expected at least 1, received {connection_count}")
         self._connection_count = connection_count
+        self._on_change = on_change
         self._target = parse_target(target)
         self._make_stub = make_stub
         self._options = channel_options(max_message_bytes, service_config)
@@ -198,7 +238,11 @@ class Replicas(Generic[S]):
         """Every replica, by address, each by one of its connections; empty while a name cannot be resolved."""
         return self._replicas[:: self._connection_count]
 
-    def pick(self, exclude: Collection[Replica[S]] = ()) -> Replica[S]:
+    def connections(self) -> tuple[Replica[S], ...]:
+        """Every connection, several to an address where there are: each may end at another process."""
+        return self._replicas
+
+    def pick(self, exclude: Collection[Replica[S]] = (), *, holding: Sequence[int] = ()) -> Replica[S]:
         """Chooses the connection with the least work in flight, in turn among equals.
 
         Those whose connection is down are asked only when there is no other.
@@ -206,6 +250,8 @@ class Replicas(Generic[S]):
         Args:
             exclude: Replicas that will not do, e.g. because they were asked already, over whatever connection; none by
                 default.
+            holding: One of these generations must be held there. Where nobody is known to hold one, those of whom
+                nothing is known will do. Any replica will by default.
 
         Raises:
             NotReady: There is none.
@@ -214,9 +260,12 @@ class Replicas(Generic[S]):
         if exclude:
             excluded = {replica.address for replica in exclude}
             present = [replica for replica in present if replica.address not in excluded]
+        if holding:
+            present = _holders(present, holding)
         usable = [replica for replica in present if not replica.failing] or present
         if not usable:
-            raise NotReady(f"no replica at {self.target}")
+            wanted = f" that holds generation {' or '.join(map(str, holding))}" if holding and self._replicas else ""
+            raise NotReady(f"no replica{wanted} at {self.target}")
         first = next(self._turns) % len(usable)
         best = usable[first]
         for turn in range(first + 1, first + len(usable)):
@@ -247,13 +296,15 @@ class Replicas(Generic[S]):
         if len(addresses) > 1:
             for replica in self._replicas:
                 replica.watch()
+        if self._on_change is not None and any(replica.held is None for replica in self._replicas):
+            self._on_change()
         for replica in itertools.chain.from_iterable(known.values()):
             # Calls in flight end first: closing a channel cancels them.
             replica.retire(_RETIREMENT_SECONDS)
 
     def _open(self, address: str) -> list[Replica[S]]:
         return [
-            Replica(address, grpc.insecure_channel(address, options=self._options), self._make_stub)
+            Replica(address, grpc.insecure_channel(address, options=self._options), self._make_stub, self._on_change)
             for _ in range(self._connection_count)
         ]
 

@@ -11,6 +11,7 @@ from twostage.tfserving.errors import (
     ResponseInvalid,
     SignatureNotFound,
     TensorError,
+    WrongVersion,
 )
 from twostage.tfserving.model_info import Signature, TensorInfo, VersionState, VersionStatus
 
@@ -29,4 +30,5 @@ __all__ = [
     "TensorInfo",
     "VersionState",
     "VersionStatus",
+    "WrongVersion",
 ]

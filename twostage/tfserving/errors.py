@@ -9,7 +9,8 @@
     ├── ModelNotFound             the model, or this version of it, is not held   NOT_FOUND
     ├── SignatureNotFound         the model has no such signature                 FAILED_PRECONDITION
     ├── RequestRejected           inputs or outputs do not fit the signature      INVALID_ARGUMENT
-    └── ResponseInvalid           the answer holds a tensor that cannot be read   INTERNAL
+    └── ResponseInvalid           the answer cannot be read                       INTERNAL
+        └── WrongVersion          it comes from another model or version
 
     TensorError (a ValueError)    an array or a tensor message that cannot be converted
 """
@@ -82,6 +83,10 @@ class ResponseInvalid(ModelServerError):
     """The server's answer cannot be read."""
 
     default_code = grpc.StatusCode.INTERNAL
+
+
+class WrongVersion(ResponseInvalid):
+    """The server's answer is another model's or another version's than was asked; nothing of it is used."""
 
 
 _BY_CODE: dict[grpc.StatusCode, type[ModelServerError]] = {

@@ -9,6 +9,7 @@ between them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from numpy.typing import NDArray
@@ -31,6 +32,10 @@ _VALUE_TAG = bytes([_ENTRY["value"].number << 3 | _LENGTH_DELIMITED])
 _CONTENT_TAG = _tag(TensorProto, "tensor_content")
 
 
+# Requests to one model differ in their numbers alone, and now and then in how many candidates there are.
+_REMEMBERED = 4096
+
+
 def encode_request(
     model: str,
     version: int | None,
@@ -51,37 +56,54 @@ def encode_request(
     Raises:
         TensorError: An array's type has no tensor form; the message names the input.
     """
-    spec = ModelSpec(name=model, signature_name=signature)
-    if version is not None:
-        # Assigning zero would leave the field unset, which asks for the newest.
-        spec.version.SetInParent()
-        spec.version.value = version
-    pieces: list[Any] = [PredictRequest(model_spec=spec, output_filter=outputs).SerializeToString()]
+    pieces: list[Any] = [_request_head(model, version, signature, tuple(outputs))]
     for name, array in inputs.items():
         try:
-            _append_input(pieces, name, array)
+            number = data_type_of(array)
+            if number == STRING:
+                pieces.append(_string_input(name, array))
+            else:
+                pieces.append(_input_head(name, array.shape, number, array.nbytes))
+                pieces.append(content_of(array, number))
         except TensorError as error:
             raise TensorError(f"input {name!r}: {error}") from None
     return b"".join(pieces)
 
 
-def _append_input(pieces: list[Any], name: str, array: NDArray[Any]) -> None:
-    number = data_type_of(array)
-    tensor = header(array.shape, number)
-    content: Any = b""
-    content_head = b""
-    if number == STRING:
-        tensor.string_val.extend(string_values(array))
-    elif array.size:
-        content = content_of(array, number)
-        content_head = _CONTENT_TAG + _varint(content.size)
-    tensor_head: bytes = tensor.SerializeToString()
+@lru_cache(_REMEMBERED)
+def _request_head(model: str, version: int | None, signature: str, outputs: tuple[str, ...]) -> bytes:
+    """All but the inputs."""
+    spec = ModelSpec(name=model, signature_name=signature)
+    if version is not None:
+        # Assigning zero would leave the field unset, which asks for the newest.
+        spec.version.SetInParent()
+        spec.version.value = version
+    head: bytes = PredictRequest(model_spec=spec, output_filter=outputs).SerializeToString()
+    return head
+
+
+@lru_cache(_REMEMBERED)
+def _input_head(name: str, shape: tuple[int, ...], number: int, content_size: int) -> bytes:
+    """All of an input before its numbers."""
+    tensor: bytes = header(shape, number).SerializeToString()
+    if content_size:
+        tensor += _CONTENT_TAG + _varint(content_size)
+    return _entry_head(name, len(tensor) + content_size) + tensor
+
+
+def _string_input(name: str, array: NDArray[Any]) -> bytes:
+    tensor = header(array.shape, STRING)
+    tensor.string_val.extend(string_values(array))
+    content: bytes = tensor.SerializeToString()
+    return _entry_head(name, len(content)) + content
+
+
+def _entry_head(name: str, tensor_size: int) -> bytes:
+    """An entry of the map of inputs up to where its tensor begins."""
     key = name.encode()
     key = _KEY_TAG + _varint(len(key)) + key
-    tensor_length = len(tensor_head) + len(content_head) + len(content)
-    value_head = _VALUE_TAG + _varint(tensor_length)
-    entry_length = len(key) + len(value_head) + tensor_length
-    pieces += [_INPUTS_TAG, _varint(entry_length), key, value_head, tensor_head, content_head, content]
+    value_head = _VALUE_TAG + _varint(tensor_size)
+    return _INPUTS_TAG + _varint(len(key) + len(value_head) + tensor_size) + key + value_head
 
 
 def _varint(number: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The models, and a server that serves them: the embedded one, or the one at ``--tfserving-address``."""
+"""The models, a server that serves them, and what starts servers: see README.md for the options."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.tfserving.embedded import Caller, running
+from tests.contract.tfserving.caller import Caller
+from tests.contract.tfserving.server_process import CommandLauncher, Launcher, PreloadedLauncher, running
 
 _HERE = Path(__file__).parent
+_FLAGS = ("--allow_version_labels_for_unavailable_models=true",)
 
 
 @pytest.fixture(scope="session")
@@ -24,20 +26,44 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def launcher(request: pytest.FixtureRequest) -> Iterator[Launcher]:
+    """Starts servers of the kind that is tested; without one, tests that start servers are skipped."""
+    command = request.config.getoption("--model-server-command")
+    if command:
+        yield CommandLauncher(command)
+        return
+    if request.config.getoption("--model-server-address"):
+        pytest.skip("starts servers of its own: needs --model-server-command beside --model-server-address")
+    preloaded = PreloadedLauncher()
+    yield preloaded
+    preloaded.close()
+
+
+@pytest.fixture(scope="session")
+def embedded(request: pytest.FixtureRequest) -> None:
+    """Skips what only the embedded server does, or does otherwise by intention, when another one is tested."""
+    for option in ("--model-server-address", "--model-server-command"):
+        if request.config.getoption(option):
+            pytest.skip(f"what only the embedded server does; {option} names another")
+
+
+@pytest.fixture(scope="session")
 def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a server serves the suite's models."""
-    given = request.config.getoption("--tfserving-address")
+    given = request.config.getoption("--model-server-address")
     if given:
         yield given
         return
     models = request.getfixturevalue("models")
+    launcher = request.getfixturevalue("launcher")
     log = tmp_path_factory.mktemp("tfserving-server") / "log"
-    with running([f"--model_config_file={models / 'models.config'}"], log) as process:
-        yield process.address()
+    with running(launcher, [f"--model_config_file={models / 'models.config'}", *_FLAGS], log) as server:
+        yield server.require_listening()
 
 
 @pytest.fixture(scope="session")
 def caller(address: str) -> Iterator[Caller]:
+    """Asks the server that serves the suite's models."""
     asking = Caller(address)
     yield asking
     asking.close()

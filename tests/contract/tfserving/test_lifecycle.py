@@ -1,8 +1,7 @@
-"""Versions that come and go under a running server."""
+"""What requests see while versions change, loads run long and the server stops."""
 
 from __future__ import annotations
 
-import shutil
 import signal
 import socket
 import subprocess
@@ -10,159 +9,218 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
 
-from tests.contract.tfserving.embedded import Process, running
-from twostage.tfserving import ModelNotFound, ModelServerClient, ModelServerUnavailable, VersionState
-
-_ROWS = np.ones((1, 4), np.float32)
-_NUMBERS = np.array([0])
-
-
-def _publish(models: Path, version: int, base: Path, name: str | None = None) -> None:
-    aside = base.parent / "aside"
-    shutil.copytree(models / "m" / str(version), aside)
-    aside.rename(base / (name or str(version)))
+from tests.contract.tfserving.caller import Caller
+from tests.contract.tfserving.scenario import Disk
+from tests.contract.tfserving.server_process import CommandLauncher, Launcher, Server, running
+from twostage.tfserving import tensors
 
 
-def _until(condition: Callable[[], bool], timeout_seconds: float = 20) -> None:
+def _until(condition: Callable[[], bool], timeout_seconds: float = 30) -> None:
     end = time.monotonic() + timeout_seconds
     while not condition():
         assert time.monotonic() < end, "it did not come to pass in time"
-        time.sleep(0.02)
+        time.sleep(0.01)
 
 
-class Server:
-    """A server of one model ``m`` whose versions the test moves about."""
-
-    def __init__(self, process: Process, client: ModelServerClient, base: Path) -> None:
-        self.process = process
-        self.client = client
-        self.base = base
-
-    def states(self) -> dict[int, VersionState]:
-        return {version: one.state for version, one in self.client.model_status("m", None, 5).items()}
-
-    def answering_version(self, version: int | None = None) -> int:
-        # y is b plus the version.
-        return int(self.client.predict("m", version, {"a": _ROWS, "b": _NUMBERS}, timeout_seconds=5)["y"][0])
+def _predict(caller: Caller, version: int | None = None) -> tuple[str, str, int]:
+    """Asks model m; its y is 0 plus the version."""
+    request = caller.request("Predict")
+    request.model_spec.name = "m"
+    if version is not None:
+        request.model_spec.version.value = version
+    request.inputs["a"].CopyFrom(tensors.encode(np.ones((1, 4), np.float32)))
+    request.inputs["b"].CopyFrom(tensors.encode(np.zeros(1, np.int64)))
+    code, message, response = caller.ask("Predict", request)
+    return code, message, response.outputs["y"].int64_val[0] if response else 0
 
 
-@pytest.fixture(scope="module")
-def server(models: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
-    """One server for the whole file, whose tests follow upon each other: each start costs seconds."""
-    if request.config.getoption("--tfserving-address"):
-        pytest.skip("changes a server's disk and stops it, which only the embedded server is for")
-    folder = tmp_path_factory.mktemp("lifecycle")
-    base = folder / "m"
-    base.mkdir()
-    _publish(models, 1, base)
-    config = folder / "models.config"
-    config.write_text(
-        f"""model_config_list {{
-          config {{ name: "m" base_path: "{base}" model_platform: "tensorflow" }}
-          config {{ name: "slow" base_path: "{models / "slow"}" model_platform: "tensorflow" }}
-        }}"""
-    )
-    socket_path = folder / "socket"
-    flags = [f"--model_config_file={config}", "--max_num_load_retries=0", f"--grpc_socket_path={socket_path}"]
-    with running(flags, folder / "log") as process:
-        process.address()
-        with ModelServerClient(f"unix://{socket_path}") as client:
-            yield Server(process, client, base)
+def _count(caller: Caller, n: int, model: str = "slow", timeout_seconds: float = 60) -> tuple[str, str]:
+    request = caller.request("Predict")
+    request.model_spec.name = model
+    request.inputs["n"].CopyFrom(tensors.encode(np.array(n, np.int32)))
+    code, message, response = caller.ask("Predict", request, timeout_seconds)
+    assert response is None or response.outputs["n"].int_val[0] == n
+    return code, message
 
 
-def test_versions_come_fail_and_go_without_a_failed_request(server: Server, models: Path) -> None:
-    available, ended = VersionState.AVAILABLE, VersionState.END
-    assert server.states() == {1: available}
-
-    failures: list[Exception] = []
-    answers: list[int] = []
-    stop = threading.Event()
-
-    def ask_on() -> None:
-        while not stop.is_set():
-            try:
-                answers.append(server.answering_version())
-            except Exception as error:  # noqa: BLE001  - any failure at all is what this looks for
-                failures.append(error)
-
-    asking = threading.Thread(target=ask_on)
-    asking.start()
-    try:
-        # A newer version replaces the old one; what is no version is not looked at.
-        (server.base / "not-a-version").mkdir()
-        (server.base / "7a").mkdir()
-        _publish(models, 2, server.base, name="00002")
-        _until(lambda: server.states() == {2: available, 1: ended})
-
-        # A broken newer one ends with its reason, and the good one goes on.
-        (server.base / "3").mkdir()
-        _until(lambda: server.states().get(3) is ended)
-        broken = server.client.model_status("m", 3, 5)[3]
-        assert broken.error_code == 5
-        assert broken.error_message.startswith("Specified file path does not appear to contain a SavedModel bundle")
-        assert server.states()[2] is available
-
-        # Repaired in place it is not tried again; taken away and brought back it is.
-        (server.base / "3").rmdir()
-        time.sleep(1.5)
-        _publish(models, 3, server.base)
-        _until(lambda: server.states() == {3: available, 2: ended, 1: ended})
-
-        # Without the newest the one before returns.
-        shutil.rmtree(server.base / "3")
-        _until(lambda: server.states() == {3: ended, 2: available, 1: ended})
-    finally:
-        stop.set()
-        asking.join()
-    assert failures == []
-    assert len(answers) > 100
-    assert [one for one, after in zip(answers, [*answers[1:], None], strict=True) if one != after] == [1, 2, 3, 2]
-
-    with pytest.raises(ModelNotFound, match=r"Specific\(m, 3\)"):
-        server.answering_version(3)
-
-    # A base path that is gone unloads nothing; one without versions unloads all.
-    moved = server.base.rename(server.base.with_name("elsewhere"))
-    time.sleep(1.5)
-    assert server.answering_version() == 2
-    moved.rename(server.base)
-    for version in ("00002", "1"):
-        shutil.rmtree(server.base / version)
-    _until(lambda: server.states()[2] is ended)
-    with pytest.raises(ModelNotFound, match=r"Latest\(m\)"):
-        server.answering_version()
-
-
-def test_a_call_in_flight_ends_well_when_the_server_is_told_to_stop(server: Server) -> None:
-    answers: list[int] = []
-
-    def ask(n: int) -> None:
-        outputs = server.client.predict("slow", 1, {"n": np.array(n, np.int32)}, timeout_seconds=30)
-        answers.append(int(outputs["n"]))
-
-    # As long a call as takes about a second here, found by a shorter one.
-    ask(100)
+def _steps_per_second(caller: Caller) -> float:
+    _count(caller, 100)
     begin = time.monotonic()
-    ask(1000)
-    n = int(1000 * 1.5 / (time.monotonic() - begin))
-    answers.clear()
-    asking = threading.Thread(target=ask, args=(n,))
-    asking.start()
-    time.sleep(0.3)
-    server.process.terminate(signal.SIGTERM)
-    asking.join()
-    assert answers == [n]
-    assert server.process.wait() == 0
-    with pytest.raises(ModelServerUnavailable):
-        ask(1)
+    assert _count(caller, 500)[0] == "OK"
+    return 500 / (time.monotonic() - begin)
 
 
-def test_a_port_in_use_is_one_line_and_exit_1(tmp_path: Path) -> None:
+@contextmanager
+def _in_background(work: Callable[[], object]) -> Iterator[threading.Thread]:
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.join()
+
+
+class Asking:
+    """Asks model m one request after another in a thread, and keeps what came."""
+
+    def __init__(self, address: str, version: int | None = None) -> None:
+        self._address = address
+        self._version = version
+        self._stop = threading.Event()
+        self.answers: list[tuple[str, str, int]] = []
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._ask)
+        self._thread.start()
+        _until(lambda: len(self.answers) > 5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        caller = Caller(self._address)
+        while not self._stop.is_set():
+            self.answers.append(_predict(caller, self._version))
+        caller.close()
+
+    @property
+    def runs(self) -> list[tuple[str, str, int]]:
+        """The answers without repetitions of the one before."""
+        return [one for i, one in enumerate(self.answers) if i == 0 or one != self.answers[i - 1]]
+
+
+@pytest.fixture
+def disk(models: Path, tmp_path: Path) -> Disk:
+    one = Disk(tmp_path, models)
+    one.publish("m/1", "m/1")
+    one.publish("slow/1", "slow/1")
+    (tmp_path / "models.config").write_text(
+        "model_config_list {"
+        + "".join(
+            f'config {{ name: "{name}" base_path: "{tmp_path / name}" model_platform: "tensorflow" }}'
+            for name in ("m", "slow")
+        )
+        + "}"
+    )
+    return one
+
+
+@pytest.fixture
+def server(disk: Disk, launcher: Launcher, tmp_path: Path) -> Iterator[Server]:
+    del disk
+    flags = [f"--model_config_file={tmp_path / 'models.config'}", "--max_num_load_retries=0"]
+    with running(launcher, flags, tmp_path / "log") as one:
+        one.require_listening()
+        yield one
+
+
+@pytest.fixture
+def asking(server: Server) -> Iterator[Caller]:
+    caller = Caller(server.address)
+    yield caller
+    caller.close()
+
+
+def test_no_request_fails_across_a_switch_and_back(server: Server, disk: Disk, asking: Caller) -> None:
+    with Asking(server.address) as latest, Asking(server.address, version=1) as pinned:
+        disk.publish("m/2", "m/2")
+        _until(lambda: asking.states("m") == {2: "AVAILABLE", 1: "END"})
+        disk.folder("m/3")
+        _until(lambda: asking.states("m") == {3: "END", 2: "AVAILABLE", 1: "END"})
+        disk.remove("m/3")
+        time.sleep(1.2)
+        disk.remove("m/2")
+        _until(lambda: asking.states("m") == {3: "END", 2: "END", 1: "AVAILABLE"})
+        time.sleep(0.1)
+    assert [(code, version) for code, _, version in latest.runs] == [("OK", 1), ("OK", 2), ("OK", 1)]
+    # Who asks for a version by number has to do without it once the policy drops it.
+    gone = ("NOT_FOUND", "Servable not found for request: Specific(m, 1)", 0)
+    assert pinned.runs == [("OK", "", 1), gone, ("OK", "", 1)]
+
+
+def test_a_request_in_flight_ends_well_on_the_version_that_goes(server: Server, disk: Disk, asking: Caller) -> None:
+    n = int(_steps_per_second(asking) * 3)
+    answers: list[tuple[str, str]] = []
+    other = Caller(server.address)
+    with _in_background(lambda: answers.append(_count(other, n))):
+        time.sleep(0.3)
+        disk.publish("slow/2", "m/2")
+        # New requests get the new version before the old one is gone.
+        request = asking.request("GetModelMetadata")
+        request.model_spec.name = "slow"
+        request.metadata_field.append("signature_def")
+        _until(lambda: asking.ask("GetModelMetadata", request)[2].model_spec.version.value == 2)
+        assert asking.states("slow")[1] != "END"
+        assert answers == []
+    assert answers == [("OK", "")]
+    _until(lambda: asking.states("slow") == {2: "AVAILABLE", 1: "END"})
+    other.close()
+
+
+@pytest.mark.usefixtures("embedded")
+def test_a_request_in_flight_on_another_model_holds_back_no_switch(server: Server, disk: Disk, asking: Caller) -> None:
+    n = int(_steps_per_second(asking) * 4)
+    answers: list[tuple[str, str]] = []
+    other = Caller(server.address)
+    with _in_background(lambda: answers.append(_count(other, n))):
+        time.sleep(0.2)
+        disk.publish("m/2", "m/2")
+        _until(lambda: asking.states("m") == {2: "AVAILABLE", 1: "END"})
+        assert answers == []
+    assert answers == [("OK", "")]
+    other.close()
+
+
+def test_a_deadline_stops_the_graph(server: Server, asking: Caller) -> None:
+    n = int(_steps_per_second(asking) * 20)
+    code, _ = _count(asking, n, timeout_seconds=0.5)
+    assert code == "DEADLINE_EXCEEDED"
+    time.sleep(0.2)
+    before = server.cpu_seconds
+    time.sleep(1.0)
+    assert server.cpu_seconds - before < 0.3
+
+
+def test_a_long_load_is_not_seen_by_other_requests(server: Server, disk: Disk, asking: Caller) -> None:
+    steps = int(_steps_per_second(asking) * 2)
+    warmup = [{"inputs": {"n": {"dtype": "DT_INT32", "tensor_shape": {}, "int_val": [steps]}}}]
+    disk.publish_warmed("slow/2", "slow/1", warmup)
+    with Asking(server.address) as latest:
+        _until(lambda: asking.states("slow") == {2: "LOADING", 1: "AVAILABLE"})
+        assert _count(asking, 3)[0] == "OK"
+        _until(lambda: asking.states("slow") == {2: "AVAILABLE", 1: "END"})
+    assert {code for code, _, _ in latest.answers} == {"OK"}
+
+
+@pytest.mark.usefixtures("embedded")
+def test_a_call_in_flight_ends_well_when_the_server_is_told_to_stop(disk: Disk, tmp_path: Path) -> None:
+    del disk
+    # A process of its own, as a user starts it.
+    launcher = CommandLauncher(f"{sys.executable} -m model_server")
+    with running(launcher, [f"--model_config_file={tmp_path / 'models.config'}"], tmp_path / "log") as server:
+        caller = Caller(server.require_listening())
+        n = int(_steps_per_second(caller) * 1.5)
+        answers: list[tuple[str, str]] = []
+        with _in_background(lambda: answers.append(_count(caller, n))):
+            time.sleep(0.3)
+            server.process.send(signal.SIGTERM)
+        assert answers == [("OK", "")]
+        assert server.wait() == 0
+        assert _count(caller, 1, timeout_seconds=5)[0] == "UNAVAILABLE"
+        caller.close()
+
+
+@pytest.mark.usefixtures("embedded")
+def test_a_port_in_use_is_one_line_and_the_exit_code_of_the_real_server(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -173,7 +231,7 @@ def test_a_port_in_use_is_one_line_and_exit_1(tmp_path: Path) -> None:
             text=True,
             check=False,
         )
-    assert ended.returncode == 1
-    assert ended.stderr.splitlines() == [
-        f"Failed to start server. Error: cannot listen on 127.0.0.1:{port}: Address already in use"
-    ]
+    assert ended.returncode == 255
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"Failed to start server. Error: cannot listen on 127.0.0.1:{port}")
+    assert line.endswith("Address already in use")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +30,16 @@ def publish_items(
     tags: Sequence[Sequence[str]] | None = None,
     years: Sequence[float] | None = None,
     shard_count: int = 1,
+    recorded_actions: Sequence[str] = ("rated", "to_read"),
+    rankers: Mapping[str, Sequence[str]] | None = None,
+    make_current: bool = True,
 ) -> Generation:
     """Publishes items ``i0``, ``i1``… titled ``Title 0``… with the attributes ``tags`` and ``year``.
 
-    The manifest names an index of ``shard_count`` shards, which is not there.
+    The manifest names an index of ``shard_count`` shards, which is not there, and no more are its rankers, the first of
+    them the default one: the actions that each knows by its name, ``r`` with ``rated`` when None.
     """
+    rankers = rankers or {"r": ["rated"]}
     count = len(popularity)
     store = Store(path)
     with GenerationWriter(store) as writer:
@@ -53,7 +58,7 @@ def publish_items(
             {
                 "created_at": "2025-01-01T00:00:00Z",
                 "item_count": count,
-                "recorded_actions": ["rated", "to_read"],
+                "recorded_actions": list(recorded_actions),
                 "actions": [
                     ActionEntry(name=a.name, source=a.source, min_value=a.min_value, taste=a.taste)
                     for a in SCHEMA.actions
@@ -65,10 +70,18 @@ def publish_items(
                 },
                 "default_tower": "t",
                 "rankers": {
-                    "r": RankerEntry(model="r", inputs=[], actions=["rated"], candidate_table="none", blend={})
+                    name: RankerEntry(
+                        model=name,
+                        inputs=[],
+                        actions=list(actions),
+                        candidate_table="none",
+                        blend=dict.fromkeys(actions, 1.0),
+                    )
+                    for name, actions in rankers.items()
                 },
-                "default_ranker": "r",
+                "default_ranker": next(iter(rankers)),
                 "source": SourceEntry(name="tiny", fingerprint="none"),
-            }
+            },
+            make_current=make_current,
         )
-    return store.open()
+    return store.open(writer.generation)

@@ -7,7 +7,15 @@ import pytest
 
 from gateway.convert import read_recommend_request, write_recommend_response
 from gateway.engine.ladder import Rung
-from gateway.engine.response import Recommendation, RecommendResponse, Shortfall, ShortfallReason, Timing, Trace
+from gateway.engine.response import (
+    Explanation,
+    Recommendation,
+    RecommendResponse,
+    Shortfall,
+    ShortfallReason,
+    Timing,
+    Trace,
+)
 from twostage.errors import InvalidField
 from twostage.features.diversity import Cap
 from twostage.v1 import common_pb2, gateway_pb2
@@ -47,6 +55,9 @@ def test_every_field_arrives() -> None:
         attributes=["year"],
         explain=True,
         trace=True,
+        ranker="deepfm",
+        blend={"liked": 0.5, "rated": 0.0},
+        pinned_item_ids=["p", "q"],
     )
     message.context.time.seconds = 77
     request = read_recommend_request(message, lambda: 0.0)
@@ -63,6 +74,8 @@ def test_every_field_arrives() -> None:
     assert (first.attribute, first.any_of, first.none_of, first.has_range) == ("tags", ("x",), ("y",), False)
     assert (second.minimum, second.maximum) == (0.0, None)
     assert request.diversity.caps == (Cap("tags", 2),)
+    assert (request.ranker, request.blend) == ("deepfm", {"liked": 0.5, "rated": 0.0})
+    assert list(request.pinned_item_ids) == ["p", "q"]
 
 
 BAD: list[tuple[gateway_pb2.RecommendRequest, str]] = [
@@ -96,6 +109,15 @@ BAD: list[tuple[gateway_pb2.RecommendRequest, str]] = [
     (condition(none_of=["a" * 257]), "filter.conditions[0].none_of[0]: expected 0 to 256 bytes"),
     (condition(range=common_pb2.Range(min=float("nan"))), "filter.conditions[0].range.min: expected a number"),
     (condition(range=common_pb2.Range(min=2, max=1)), "filter.conditions[0].range.max: expected at least min, 2"),
+    (Request(ranker="r" * 65), "ranker: expected 0 to 64 bytes"),
+    (Request(blend={"a": -0.5}), "blend[a]: expected a finite weight of 0 or more, received -0.5"),
+    (Request(blend={"a": float("nan")}), "blend[a]: expected a finite weight of 0 or more, received nan"),
+    (Request(blend={"a": float("inf")}), "blend[a]: expected a finite weight of 0 or more, received inf"),
+    (Request(blend={str(i): 1.0 for i in range(33)}), "blend: expected at most 32 entries, received 33"),
+    (Request(blend={"x" * 65: 1.0}), "blend: expected 1 to 64 bytes of UTF-8"),
+    (Request(blend={"": 1.0}), "blend: expected 1 to 64 bytes of UTF-8, received ''"),
+    (Request(pinned_item_ids=["a"] * 201), "pinned_item_ids: expected at most 200 entries, received 201"),
+    (Request(pinned_item_ids=["a", ""]), "pinned_item_ids[1]: expected 1 to 256 bytes"),
 ]
 
 
@@ -133,7 +155,8 @@ def test_an_answer_is_written_whole() -> None:
                     ("popular",),
                     ("because",),
                     7,
-                    Trace(0.125, 3, 2, 1, {"popular": 4}),
+                    Trace(0.125, 3, 2, 1, {"popular": 4}, ("found by popular at 4 of 9", "pinned to 1")),
+                    [Explanation("h", "Heard", 0.5, 0.25, 0.125, -1.5)],
                 ),
                 Recommendation("b", 0.25),
             ],
@@ -143,6 +166,7 @@ def test_an_answer_is_written_whole() -> None:
             rung_reason="why",
             timings=[Timing("retrieval", 1.5, 0.5)],
             unknown_item_count=2,
+            ranker="deepfm",
         )
     )
     first, second = message.recommendations
@@ -154,7 +178,15 @@ def test_an_answer_is_written_whole() -> None:
     trace = first.trace
     assert (trace.retrieval_score, trace.retrieval_rank, trace.ranking_rank, trace.final_rank) == (0.125, 3, 2, 1)
     assert dict(trace.source_ranks) == {"popular": 4}
+    assert list(trace.steps) == ["found by popular at 4 of 9", "pinned to 1"]
+    (told,) = first.explanations
+    assert (told.item_id, told.title, told.attention, told.similarity, told.retrieval_part, told.ranking_effect) == (
+        *("h", "Heard"),
+        *(0.5, 0.25, 0.125, -1.5),
+    )
     assert not second.HasField("trace")
+    assert not second.explanations
+    assert message.ranker == "deepfm"
     assert message.shortfall.missing_count == 3
     assert message.shortfall.reason == common_pb2.SHORTFALL_REASON_EXCLUDED
     assert message.rung == gateway_pb2.RUNG_RETRIEVAL_ORDER

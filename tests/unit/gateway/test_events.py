@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gateway.engine.catalogue import Catalogue
 from gateway.events import EventReader, write_record_response
 from tests.unit.gateway.catalogue import publish_items
 from twostage.errors import InvalidField
@@ -15,7 +16,7 @@ from twostage.v1 import gateway_pb2
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> EventReader:
     path: Path = tmp_path_factory.mktemp("store")
-    return EventReader(publish_items(path, popularity=[1.0] * 3))
+    return EventReader([Catalogue(publish_items(path, popularity=[1.0] * 3))])
 
 
 def event(**fields: Any) -> gateway_pb2.Event:
@@ -75,3 +76,15 @@ def test_the_largest_32_bit_floats_are_taken(reader: EventReader) -> None:
     events, rejections = reader.read([event(value=largest), event(value=-largest)], lambda: 0.0)
     assert not rejections
     assert [e.value for e in events] == [largest, -largest]
+
+
+def test_an_item_or_an_action_of_any_generation_held_is_taken(tmp_path: Path) -> None:
+    older = publish_items(tmp_path, popularity=[1.0] * 4)
+    newer = publish_items(tmp_path, popularity=[1.0] * 2, recorded_actions=["rated", "to_read", "bought"])
+    reader = EventReader([Catalogue(newer), Catalogue(older)])
+    messages = [event(item_id="i1", action="bought"), event(item_id="i3"), event(item_id="i4")]
+    events, rejections = reader.read(messages, lambda: 0.0)
+    assert [(e.item_id, e.action) for e in events] == [("i1", "bought"), ("i3", "rated")]
+    assert [(r.index, r.reason) for r in rejections] == [
+        (2, "item_id: expected an item of generation 2 or 1, received 'i4'")
+    ]

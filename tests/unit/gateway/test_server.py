@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import socket
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from gateway.__main__ import main
@@ -15,11 +17,19 @@ from gateway.settings import GatewaySettings
 from gateway.users.store import UserStoreUnavailable
 from tests.unit.gateway.catalogue import publish_items
 from twostage.bundle.errors import BundleCorrupt, BundleError, GenerationMissing, StoreMissing
+from twostage.bundle.store import Store
 from twostage.client import Client, GatewayUnavailable, new_event
 from twostage.rpc.settings import SettingsError, load_settings
 from twostage.v1 import gateway_pb2
 
 NOWHERE = "127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_ever() -> Iterator[None]:
+    """A service that was started logs to where standard error was then, which is closed now."""
+    yield
+    structlog.reset_defaults()
 
 
 def settings(folder: Path, **changed: object) -> GatewaySettings:
@@ -44,6 +54,8 @@ def prepare(folder: Path, **changed: object) -> None:
         (["--ranking", "nowhere"], "--ranking: expected target: expected host:port"),
         (["--retrieval", "a:1;"], "--retrieval: expected target: expected host:port"),
         (["--retrieval", "a:1;b"], "--retrieval: expected target: expected host:port"),
+        (["--status-poll-seconds", "0"], "--status-poll-seconds: expected greater than 0, received '0'"),
+        (["--generation-poll-seconds", "-1"], "--generation-poll-seconds: expected greater than or equal to 0"),
         (["--generation", "0"], "--generation: expected greater than or equal to 1, received '0'"),
         (["--port", "http"], "--port: expected a valid integer"),
         (["--default-deadline-ms", "-1"], "--default-deadline-ms: expected greater than 0"),
@@ -203,3 +215,62 @@ def test_a_pinned_generation_is_answered_from_though_a_newer_one_is_current(tmp_
         assert registry.get_sample_value("twostage_generation", {"state": "active"}) == number
     with pytest.raises(GenerationMissing):
         prepare(tmp_path, generation="3")
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "did not happen within 10 s"
+        time.sleep(0.01)
+
+
+def test_it_follows_the_store_and_refuses_what_is_damaged(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    publish_items(store, popularity=[1.0, 3.0, 2.0])
+    server, load = build(settings(tmp_path, generation_poll_seconds=0.05), registry=CollectorRegistry())
+    load()
+    with server, Client(server.address) as client:
+
+        def held() -> list[tuple[int, bool]]:
+            return [(each.generation, each.active) for each in client.status().status.generations]
+
+        assert client.recommend(count=1).generation == 1
+        publish_items(store, popularity=[1.0, 2.0, 3.0, 4.0])
+        eventually(lambda: held() == [(2, True), (1, False)])
+        response = client.recommend(count=1)
+        assert (response.generation, response.recommendations[0].item_id) == (2, "i3")
+
+        # An item that only the generation before has is still taken, and one that only the new one has is too.
+        publish_items(store, popularity=[9.0, 1.0])
+        eventually(lambda: held() == [(3, True), (2, False)])
+        assert client.record([new_event("ann", "i3", "to_read"), new_event("ann", "i1", "rated")]).accepted_count == 2
+
+        publish_items(store, popularity=[1.0] * 5, make_current=False)
+        blob = store / "generations" / "4" / "items" / "titles.blob.npy"
+        content = bytearray(blob.read_bytes())
+        content[-1] ^= 1
+        blob.write_bytes(content)
+        Store(store).set_current(4)
+        eventually(lambda: len(client.status().status.refused) == 1)
+        (refused,) = client.status().status.refused
+        assert (refused.generation, "titles.blob.npy: expected sha256" in refused.reason) == (4, True)
+        assert client.recommend(count=1).generation == 3
+
+        Store(store).set_current(2)
+        eventually(lambda: held() == [(3, False), (2, True)])
+        assert client.recommend(count=1).generation == 2
+
+
+def test_a_generation_with_another_number_of_shards_is_refused_and_the_old_one_answers_on(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    publish_items(store, popularity=[1.0, 2.0], shard_count=2)
+    targets = f"{NOWHERE};127.0.0.1:2"
+    server, load = build(
+        settings(tmp_path, retrieval=targets, generation_poll_seconds=0.05), registry=CollectorRegistry()
+    )
+    load()
+    with server, Client(server.address) as client:
+        publish_items(store, popularity=[1.0, 2.0], shard_count=3)
+        eventually(lambda: len(client.status().status.refused) == 1)
+        assert "expected one target, or 3 by semicolons" in client.status().status.refused[0].reason
+        assert client.recommend(count=1).generation == 1

@@ -13,9 +13,11 @@ from prometheus_client import CollectorRegistry
 
 from gateway.convert import read_similar_request, write_similar_response
 from gateway.engine.budget import Budget
-from gateway.engine.ladder import Rung, StageLate, StageUnavailable
+from gateway.engine.catalogue import Catalogue
+from gateway.engine.ladder import Rung, StageLate, StageUnavailable, StageWithoutGeneration
 from gateway.engine.response import Shortfall, ShortfallReason, Timing
 from gateway.engine.similar import SimilarItem, SimilarRequest, SimilarResponse, SimilarRows
+from gateway.engine.stages import SimilarRoute
 from gateway.observer import Observer
 from gateway.similar_items import SimilarItems
 from tests.unit.gateway.catalogue import publish_items
@@ -32,19 +34,34 @@ class Near:
     """Retrieval in this process: answers rows, or fails."""
 
     def __init__(self, rows: Sequence[int] = (), failure: Exception | None = None) -> None:
-        self._rows, self._failure = rows, failure
+        self._rows, self.failure = rows, failure
         self.timeout_seconds = 0.0
+        self.generation = 1
 
     def similar_items(self, request: SimilarRequest, *, generation: int, timeout_seconds: float) -> SimilarRows:
-        assert generation == 1
+        assert generation == self.generation
         self.timeout_seconds = timeout_seconds
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         rows = np.array(self._rows[: request.count], np.uint32)
         missing = request.count - len(rows)
         shortfall = Shortfall(missing, ShortfallReason.EXCLUDED) if missing else None
         scores = np.linspace(1, 0, len(rows), dtype=np.float32)
         return SimilarRows(rows, scores, shortfall, [Timing("retrieval", 1.0, 0.5)])
+
+
+class OneWay:
+    """Everybody holds one generation."""
+
+    def __init__(self, generation: Generation, near: Near) -> None:
+        self._route = SimilarRoute(Catalogue(generation), near)
+
+    def choose(self) -> Any:
+        raise NotImplementedError
+
+    def choose_similar(self, item_id: str) -> SimilarRoute:
+        del item_id
+        return self._route
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +74,7 @@ def find(
     generation: Generation, near: Near, request: SimilarRequest, registry: CollectorRegistry | None = None
 ) -> SimilarResponse:
     observer = Observer(registry if registry is not None else CollectorRegistry())
-    return SimilarItems(generation, near, observer).find(request, Budget(1.0))
+    return SimilarItems(OneWay(generation, near), observer).find(request, Budget(1.0))
 
 
 def ids(response: SimilarResponse) -> list[str]:
@@ -127,10 +144,9 @@ def test_rungs_and_failures_are_counted(generation: Generation) -> None:
     registry = CollectorRegistry()
     observer = Observer(registry)
     near = Near([2])
-    SimilarItems(generation, near, observer).find(SimilarRequest("i1"), Budget(1.0))
-    SimilarItems(generation, Near(failure=StageLate("retrieval", "slow")), observer).find(
-        SimilarRequest("i1"), Budget(1.0)
-    )
+    failing = Near(failure=StageLate("retrieval", "slow"))
+    for each in (near, failing):
+        SimilarItems(OneWay(generation, each), observer).find(SimilarRequest("i1"), Budget(1.0))
     sample = registry.get_sample_value
     assert sample("twostage_gateway_similar_items_total", {"rung": "FULL"}) == 1
     assert sample("twostage_gateway_similar_items_total", {"rung": "POPULAR"}) == 1
@@ -215,3 +231,36 @@ def test_an_answer_is_written_whole() -> None:
     assert (message.request_id, message.generation, message.rung_reason) == ("r", 4, "why")
     assert message.rung == gateway_pb2.RUNG_POPULAR
     assert (message.timings[0].stage, message.timings[0].transport_ms) == ("retrieval", 0.5)
+
+
+class Ways(OneWay):
+    """One way for the first choice, another for the next."""
+
+    def __init__(self, *ways: tuple[Generation, Near]) -> None:
+        self._ways = [SimilarRoute(Catalogue(generation), near) for generation, near in ways]
+        self.asked_for: list[str] = []
+
+    def choose_similar(self, item_id: str) -> SimilarRoute:
+        self.asked_for.append(item_id)
+        return self._ways[min(len(self.asked_for), len(self._ways)) - 1]
+
+
+def test_retrieval_that_does_not_hold_the_generation_after_all_is_asked_once_more_for_another(
+    generation: Generation, tmp_path: Path
+) -> None:
+    publish_items(tmp_path, popularity=[1.0])
+    newer = publish_items(tmp_path, popularity=[1.0] * 2)
+    gone = Near(failure=StageWithoutGeneration("retrieval", "generation 2 is not loaded there, held: 1"))
+    gone.generation = 2
+    registry = CollectorRegistry()
+    ways = Ways((newer, gone), (generation, Near([7])))
+    response = SimilarItems(ways, Observer(registry)).find(SimilarRequest("i1", 1), Budget(1.0))
+    assert (ids(response), response.rung, response.generation) == (["i7"], Rung.FULL, 1)
+    assert ways.asked_for == ["i1", "i1"]
+    assert registry.get_sample_value("twostage_gateway_asked_again_total", {"stage": "retrieval"}) == 1
+
+    # The other one lacks the item: the popular ones of the first answer.
+    ways = Ways((generation, Near(failure=gone.failure)), (newer, gone))
+    response = SimilarItems(ways, Observer(CollectorRegistry())).find(SimilarRequest("i9", 1), Budget(1.0))
+    assert (ids(response), response.rung, response.generation) == (["i39"], Rung.POPULAR, 1)
+    assert response.rung_reason == "retrieval unavailable: generation 2 is not loaded there, held: 1"

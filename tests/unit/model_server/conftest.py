@@ -22,6 +22,22 @@ def export_sum(path: Path, factor: float) -> None:
     tf.saved_model.save(module, str(path), signatures=module.serve.get_concrete_function(**specs))
 
 
+def export_count(path: Path) -> None:
+    """Writes a model that counts to ``n``, one step after another: it takes as long as asked."""
+    module = tf.Module()
+
+    def serve(n: Any) -> dict[str, Any]:
+        def step(i: Any, value: Any) -> Any:
+            return i + 1, tf.tanh(value + tf.reduce_sum(tf.random.uniform([16])))
+
+        return {"n": tf.while_loop(lambda i, _: i < n, step, (0, 0.0), parallel_iterations=1)[0]}
+
+    module.serve = tf.function(serve)
+    tf.saved_model.save(
+        module, str(path), signatures=module.serve.get_concrete_function(n=tf.TensorSpec([], tf.int32, name="n"))
+    )
+
+
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A version folder of a model that doubles the sum of ``a`` and ``b``."""

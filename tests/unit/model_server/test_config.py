@@ -8,7 +8,14 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from model_server.config import ModelConfig, VersionPolicy, parse_config, read_config
+from model_server.config import (
+    ModelConfig,
+    VersionPolicy,
+    parse_config,
+    read_config,
+    refuse_changed_platforms,
+    require_supported,
+)
 from model_server.errors import ServingError
 from model_server.flags import Flags
 from model_server.version_source import BasePathMissingError, aspired_versions, versions_on_disk
@@ -49,7 +56,15 @@ def test_policies_and_labels_are_read() -> None:
             'config { name: "z" model_platform: "tensorflow" }',
             "Expected model z to have an absolute path or URI; got base_path()=",
         ),
-        ('config { name: "z" base_path: "/z" model_platform: "onnx" }', "Model z requests unsupported platform onnx"),
+        (
+            'config { name: "z" base_path: "/z" model_platform: "tensorflow" model_type: TENSORFLOW }',
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform",
+        ),
+        (
+            'config { name: "y" base_path: "rel" } config { name: "z" base_path: "/z" } config { name: "z" }',
+            "Illegal to list model z multiple times in config list",
+        ),
+        ('config { name: "z" base_path: "/z" model_type: OTHER }', "model_type choice 2 not supported."),
         (
             'config { name: "z" base_path: "/z" }',
             (
@@ -73,6 +88,16 @@ def test_a_model_that_cannot_be_served_is_refused_as_the_real_server_does(text: 
     assert raised.value.code.name == "INVALID_ARGUMENT"
 
 
+def test_a_platform_that_is_unsupported_or_changed_is_refused() -> None:
+    other = _parse('config { name: "z" base_path: "/z" model_platform: "onnx" }')
+    with pytest.raises(ServingError, match="INVALID_ARGUMENT: Model z requests unsupported platform onnx"):
+        require_supported(other)
+    with pytest.raises(ServingError, match="For model z platform was tensorflow and new platform requested is onnx"):
+        refuse_changed_platforms({"z": ModelConfig("z", Path("/z"))}, other)
+    refuse_changed_platforms({}, other)
+    refuse_changed_platforms(other, {})
+
+
 def test_flags_alone_make_one_model() -> None:
     models = read_config(Flags(model_name="m", model_base_path="/models/m"))
     assert models == {"m": ModelConfig("m", Path("/models/m"))}
@@ -87,14 +112,15 @@ def test_an_unknown_field_in_the_file_is_refused_with_its_name(tmp_path: Path) -
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    for name in ("1", "2", "00012", "7a", "-7", "0x9", "abc", "2.tmp", " 8", "99999999999999999999"):
+    for name in ("1", "2", "00012", "0002", "7a", "-7", "0x9", "abc", "2.tmp", " 8", "99999999999999999999", "٣"):
         (tmp_path / name).mkdir()
     (tmp_path / "55").write_text("a file whose name is a number counts as well")
     return tmp_path
 
 
 def test_every_child_that_is_a_number_is_a_version(base: Path) -> None:
-    assert versions_on_disk(base) == {1: base / "1", 2: base / "2", 12: base / "00012", 55: base / "55"}
+    found = {-7: "-7", 1: "1", 2: "2", 8: " 8", 12: "00012", 55: "55"}
+    assert versions_on_disk(base) == {number: base / name for number, name in found.items()}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +128,7 @@ def test_every_child_that_is_a_number_is_a_version(base: Path) -> None:
     [
         (VersionPolicy(), [55]),
         (VersionPolicy(latest_count=2), [12, 55]),
-        (VersionPolicy(latest_count=None), [1, 2, 12, 55]),
+        (VersionPolicy(latest_count=None), [-7, 1, 2, 8, 12, 55]),
         (VersionPolicy(latest_count=None, specific=frozenset({2, 3})), [2]),
     ],
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
+from google.protobuf.wrappers_pb2 import Int64Value
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.apis import model_pb2
 
@@ -89,9 +91,18 @@ def test_a_start_with_a_broken_model_fails_with_its_reason(make: Made, disk: Sim
     assert str(raised.value).endswith("}, }")
 
 
+def _reach(core: Core, *versions: int) -> None:
+    deadline = time.monotonic() + 10
+    while {one.version for one in core.versions("m") if one.state is State.AVAILABLE} != set(versions):
+        assert time.monotonic() < deadline, core.versions("m")
+        time.sleep(0.01)
+
+
 def test_labels_lead_to_their_versions(make: Made, disk: SimpleNamespace) -> None:
     core = make()
-    core.start(_models(_labelled(disk.good, stable=1, canary=2)))
+    core.start(_models(_labelled(disk.good)))
+    _reach(core, 1, 2)
+    core.reload(_models(_labelled(disk.good, stable=1, canary=2)))
     assert _answering(core, name="m", version_label="stable") == 1
     assert _answering(core, name="m", version_label="canary") == 2
     core.reload(_models(_labelled(disk.good, stable=2)))
@@ -100,14 +111,39 @@ def test_labels_lead_to_their_versions(make: Made, disk: SimpleNamespace) -> Non
         _answering(core, name="m", version_label="canary")
 
 
-def test_a_label_of_a_version_that_is_not_available_is_refused_and_changes_nothing(
+def test_a_refused_label_refuses_the_whole_configuration(make: Made, disk: SimpleNamespace) -> None:
+    core = make()
+    core.start(_models(_labelled(disk.good)))
+    _reach(core, 1, 2)
+    core.reload(_models(_labelled(disk.good, stable=1)))
+    only_two = ModelConfig("m", disk.good, VersionPolicy(None, frozenset({2})), MappingProxyType({"stable": 9}))
+    with pytest.raises(ServingError, match="FAILED_PRECONDITION: Request to assign label to version 9 of model m, "):
+        core.reload(_models(only_two, ModelConfig("n", disk.good)))
+    assert _answering(core, name="m", version_label="stable") == 1
+    assert _answering(core, name="m", version=Int64Value(value=1)) == 1
+    assert core.versions("n") == []
+
+
+def test_a_label_stays_at_a_version_that_goes_and_may_not_be_given_to_it_again(
     make: Made, disk: SimpleNamespace
 ) -> None:
     core = make()
-    core.start(_models(_labelled(disk.good, stable=1)))
-    with pytest.raises(ServingError, match="FAILED_PRECONDITION: Request to assign label to version 9 of model m, "):
-        core.reload(_models(_labelled(disk.good, stable=9)))
-    assert _answering(core, name="m", version_label="stable") == 1
+    core.start(_models(_labelled(disk.good)))
+    _reach(core, 1, 2)
+    core.reload(_models(_labelled(disk.good, stable=1)))
+    shutil.rmtree(disk.good / "1")
+    _reach(core, 2)
+    with pytest.raises(ServingError, match=r"NOT_FOUND: Servable not found for request: Specific\(m, 1\)"):
+        _answering(core, name="m", version_label="stable")
+    with pytest.raises(ServingError, match="label to version 1"):
+        core.reload(_models(_labelled(disk.good, stable=1)))
+
+
+def test_labels_at_the_start_need_the_allowance_because_nothing_is_loaded_yet(
+    make: Made, disk: SimpleNamespace
+) -> None:
+    with pytest.raises(ServingError, match="FAILED_PRECONDITION: Request to assign label to version 1"):
+        make().start(_models(_labelled(disk.good, stable=1)))
 
 
 def test_where_allowed_a_new_label_may_wait_for_its_version_and_an_old_one_may_not(
@@ -119,6 +155,33 @@ def test_where_allowed_a_new_label_may_wait_for_its_version_and_an_old_one_may_n
         _answering(core, name="m", version_label="next")
     with pytest.raises(ServingError, match="label to version 9"):
         core.reload(_models(_labelled(disk.good, stable=9)))
+    core.reload(_models(_labelled(disk.good, stable=1, next=9)))
+
+
+def test_a_refused_platform_leaves_no_trace(make: Made, disk: SimpleNamespace) -> None:
+    core = make()
+    core.start(_models(ModelConfig("m", disk.good)))
+    with pytest.raises(ServingError, match="Model n requests unsupported platform onnx"):
+        core.reload(_models(ModelConfig("m", disk.good), ModelConfig("n", disk.good, platform="onnx")))
+    with pytest.raises(ServingError, match="For model m platform was tensorflow and new platform requested is onnx"):
+        core.reload(_models(ModelConfig("m", disk.good, platform="onnx")))
+    core.reload(_models(ModelConfig("m", disk.good), ModelConfig("n", disk.good)))
+    assert _answering(core, name="n") == 2
+
+
+def test_a_broken_newest_version_fails_the_start_beside_a_good_one(make: Made, disk: SimpleNamespace) -> None:
+    (disk.good / "3").mkdir()
+    with pytest.raises(ServingError, match=r"UNKNOWN: 1 servable\(s\) did not become available: .* version: 3"):
+        make().start(_models(ModelConfig("m", disk.good, _ALL)))
+
+
+def test_a_model_that_is_dropped_and_added_again_answers_on_return(make: Made, disk: SimpleNamespace) -> None:
+    core = make()
+    core.start(_models(ModelConfig("m", disk.good)))
+    for _ in range(5):
+        core.reload({})
+        core.reload(_models(ModelConfig("m", disk.good)))
+        assert _answering(core, name="m") == 2
 
 
 def test_a_reload_adds_and_removes_models(make: Made, disk: SimpleNamespace) -> None:
@@ -149,7 +212,8 @@ def test_one_missing_base_path_holds_back_no_other_model(make: Made, disk: Simpl
     moved = disk.good.parent / "moved"
     shutil.copytree(disk.good, moved)
     core.reload(_models(ModelConfig("first", disk.good), ModelConfig("second", moved)))
-    shutil.rmtree(disk.good)
+    # At once: a base path that is being emptied holds fewer and fewer versions first.
+    disk.good.rename(disk.good.parent / "gone")
     shutil.copytree(model, moved.parent / "3.tmp").rename(moved / "3")
     deadline = threading.Event()
     for _ in range(200):

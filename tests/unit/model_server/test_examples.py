@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -93,7 +93,7 @@ def test_classify_gives_labels_and_scores(servable: Servable) -> None:
             [1.0],
             'INVALID_ARGUMENT: Expected classification signature outputs to contain at least one of "cl',
         ),
-        ("flat", [1.0], "INVALID_ARGUMENT: Expected scores Tensor shape to be [batch_size num_classes] but got [1]"),
+        ("flat", [1.0], "INVALID_ARGUMENT: Expected Tensor shape: [batch_size num_classes] but got [1]"),
     ],
 )
 def test_what_cannot_be_classified_is_refused(
@@ -134,10 +134,36 @@ def test_tasks_that_do_not_go_together_are_refused(
     assert str(raised.value).startswith(message)
 
 
-def test_tasks_on_different_inputs_are_refused(servable: Servable) -> None:
+def test_tasks_on_different_inputs_are_all_given_the_examples(servable: Servable) -> None:
     # Each signature of a model exported by TensorFlow 2 has an input tensor of its own.
-    with pytest.raises(ServingError, match="Input tensor must be the same for all Signatures"):
-        run_multi_inference(servable, _tasks(("m", "regress", _REGRESS), ("m", "classify", _CLASSIFY)), None)
+    first, second = run_multi_inference(
+        servable, _tasks(("m", "regress", _REGRESS), ("m", "classify", _CLASSIFY)), None
+    ).results
+    assert [one.value for one in first.regression_result.regressions] == [5]
+    (classes,) = second.classification_result.classifications
+    assert [(one.label, one.score) for one in classes.classes] == [("yes", 4.0), ("no", -4.0)]
+
+
+def test_where_method_names_are_checked_only_the_call_that_was_exported_for_is_answered(
+    servable: Servable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whatever TensorFlow 2 exports says that it is for Predict.
+    monkeypatch.setattr(servable, "check_method_names", True)
+    regression = regression_pb2.RegressionRequest()
+    regression.model_spec.signature_name = "regress"
+    classification = classification_pb2.ClassificationRequest()
+    classification.model_spec.signature_name = "classify"
+    cases: list[tuple[Callable[[], object], str, str]] = [
+        (lambda: run_regress(servable, regression, None), "regression", _REGRESS),
+        (lambda: run_classify(servable, classification, None), "classification", _CLASSIFY),
+        (lambda: run_multi_inference(servable, _tasks(("m", "regress", _REGRESS)), None), "regression", _REGRESS),
+    ]
+    for run, kind, method in cases:
+        with pytest.raises(ServingError) as raised:
+            run()
+        assert str(raised.value) == (
+            f"INVALID_ARGUMENT: Expected {kind} signature method_name to be {method}. Was: tensorflow/serving/predict"
+        )
 
 
 @pytest.mark.parametrize("method", [_REGRESS, _CLASSIFY])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from model_server.predict import run_predict
 from model_server.servable import Servable
 from model_server.tensor_codec import encode
 from model_server.warmup import WARMUP_FILE, warm_up
+from tests.unit.model_server.conftest import export_count
 
 
 @pytest.fixture(params=[0, 1], ids=["pool", "caller's thread"])
@@ -57,7 +60,7 @@ def test_a_model_whose_variables_are_cut_off_does_not_load(model: Path, tmp_path
     content.write_bytes(content.read_bytes()[:2])
     with pytest.raises(ServingError) as raised:
         Servable(broken, config_pb2.ConfigProto())
-    assert raised.value.code.name in ("OUT_OF_RANGE", "DATA_LOSS")
+    assert str(raised.value).startswith("OUT_OF_RANGE: Read less bytes than requested\n")
 
 
 def test_a_graph_that_is_no_saved_model_does_not_load(tmp_path: Path) -> None:
@@ -66,11 +69,37 @@ def test_a_graph_that_is_no_saved_model_does_not_load(tmp_path: Path) -> None:
         Servable(tmp_path, config_pb2.ConfigProto())
 
 
-def test_a_file_in_place_of_a_folder_does_not_load(tmp_path: Path) -> None:
-    path = tmp_path / "55"
-    path.write_text("")
-    with pytest.raises(ServingError, match=r"FAILED_PRECONDITION: .*/55; Not a directory"):
-        Servable(path, config_pb2.ConfigProto())
+def test_a_call_that_may_not_end_in_its_time_runs_where_it_can_be_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "1"
+    export_count(path)
+    config = config_pb2.ConfigProto(inter_op_parallelism_threads=1, intra_op_parallelism_threads=1)
+    servable = Servable(path, config)
+    signature = servable.signatures["serving_default"]
+
+    def count(n: int, timeout_ms: int | None) -> int:
+        feeds = [(signature.inputs["n"].handle, np.array(n, np.int32))]
+        return int(servable.run(feeds, [signature.outputs["n"].handle], timeout_ms)[0])
+
+    # The first call of its kind, and one after a call that took long, are stopped at their time.
+    for n in (2_000_000_000, 3, 2_000_000_000):
+        begin = time.monotonic()
+        if n == 3:
+            assert count(n, None) == 3
+            continue
+        with pytest.raises(ServingError, match="DEADLINE_EXCEEDED: Timed out waiting for notification"):
+            count(n, 200)
+        assert time.monotonic() - begin < 5
+    # One that ran in the caller's thread and took longer than it had is no answer either.
+    for _ in range(1000):
+        assert count(3, None) == 3
+    begin = time.monotonic()
+    assert count(20_000, None) == 20_000
+    took_ms = (time.monotonic() - begin) * 1000
+    for _ in range(1000):
+        count(3, None)
+    with pytest.raises(ServingError, match="DEADLINE_EXCEEDED: Timed out waiting for notification"):
+        count(20_000, max(2, int(took_ms / 3)))
+    servable.close()
 
 
 @pytest.fixture
@@ -103,11 +132,31 @@ def test_warm_up_runs_every_record(warmed: Servable) -> None:
     assert warm_up(warmed) == 4
 
 
+@pytest.mark.parametrize(("iterations", "expected"), [(0, 2), (1, 2), (3, 6)])
+def test_warm_up_runs_each_record_as_often_as_told(
+    warmed: Servable, monkeypatch: pytest.MonkeyPatch, iterations: int, expected: int
+) -> None:
+    runs: list[Any] = []
+    run = warmed.run
+
+    def count_and_run(*given: Any) -> Any:
+        runs.append(given)
+        return run(*given)
+
+    monkeypatch.setattr(warmed, "run", count_and_run)
+    _write(warmed, [_record(_request(a=[1], b=[2]))] * 2)
+    assert warm_up(warmed, iterations) == 2
+    assert len(runs) == expected
+
+
 @pytest.mark.parametrize(
     ("records", "message"),
     [
         ([_record(_request(a=[1], b=[2])), _record(_request(a=[1]))], "INVALID_ARGUMENT: input size does not match"),
-        ([b"\xff\xff\xff"], "INVALID_ARGUMENT: Failed to parse warmup record"),
+        (
+            [b"\xff\xff\xff"],
+            "INVALID_ARGUMENT: Failed to parse warmup record: \ufffd\ufffd\ufffd from .*tf_serving_warmup",
+        ),
         ([b""] * 1001, "INVALID_ARGUMENT: Number of warmup records exceeds the maximum"),
     ],
 )

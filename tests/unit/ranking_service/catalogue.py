@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,39 @@ class RetrievalScorer:
         self.calls.append((model, version, dict(inputs), timeout_seconds))
         scores = inputs["retrieval_scores"]
         return np.stack([scores, (1 - scores) ** 2], axis=1) + np.float32(self.offset)
+
+
+class EffectScorer(RetrievalScorer):
+    """A scorer that also tells effects.
+
+    Args:
+        effects: [60, 50, A], by row; or None for a model that does not tell, or what is raised.
+        pause_seconds: How long scoring takes.
+    """
+
+    def __init__(self, effects: NDArray[Any] | Exception | None, pause_seconds: float = 0.0) -> None:
+        super().__init__()
+        self.effects = effects
+        self.pause_seconds = pause_seconds
+        self.asked_rows: list[int] = []
+
+    def score(
+        self, model: str, version: int, inputs: Mapping[str, NDArray[Any]], timeout_seconds: float
+    ) -> NDArray[Any]:
+        time.sleep(self.pause_seconds)
+        return super().score(model, version, inputs, timeout_seconds)
+
+    def history_effects(
+        self, model: str, version: int, inputs: Mapping[str, NDArray[Any]], timeout_seconds: float
+    ) -> NDArray[Any] | None:
+        assert (model, version) == self.calls[-1][:2]
+        assert timeout_seconds > 0
+        features = inputs["candidate_features"]
+        self.asked_rows = [int(np.flatnonzero((candidate_table() == row).all(axis=1))[0]) for row in features]
+        assert len(inputs["retrieval_scores"]) == len(features)
+        if isinstance(self.effects, Exception):
+            raise self.effects
+        return None if self.effects is None else self.effects[self.asked_rows]
 
 
 class FixedScorer:

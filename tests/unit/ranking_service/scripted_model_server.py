@@ -36,7 +36,15 @@ def scripted_model_server(predict: Answer | None = None, status: Answer | None =
             answer, request, response = methods.get(handler_call_details.method, (None, None, None))
             if answer is None or request is None or response is None:
                 return None
-            return grpc.unary_unary_rpc_method_handler(answer, request.FromString, response.SerializeToString)
+
+            def behave(question: Any, context: grpc.ServicerContext) -> Any:
+                reply = answer(question, context)
+                # As every model server does: it says who answered.
+                if isinstance(reply, messages.PredictResponse) and not reply.HasField("model_spec"):
+                    reply.model_spec.CopyFrom(question.model_spec)
+                return reply
+
+            return grpc.unary_unary_rpc_method_handler(behave, request.FromString, response.SerializeToString)
 
     server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[Handler()])
     port = server.add_insecure_port("127.0.0.1:0")

@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
 from ranking_service.convert import to_query, to_response
+from ranking_service.engine.explanations import Explanation
 from ranking_service.engine.query import RankedItems, RankingQuery, Shortfall, ShortfallReason
 from twostage.errors import InvalidField
 from twostage.features.diversity import Cap
@@ -88,6 +89,21 @@ def test_ids_in_the_history_become_rows_and_unknown_ones_leave_every_column() ->
     assert query.history.times.tolist() == [7, 9]
 
 
+def test_parts_of_the_history_follow_its_entries() -> None:
+    request = _request()
+    assert _convert(request).history_weights is None
+    request.history_weights.extend([0.75, 0.25])
+    given = _convert(request).history_weights
+    assert given is not None
+    assert given.tolist() == [0.75, 0.25]
+    by_id = common_pb2.History(item_ids=["a", "nobody", "ü"])
+    kept = _convert(
+        ranking_pb2.RankRequest(history=by_id, count=1, history_weights=[0.5, 0.125, 0.375])
+    ).history_weights
+    assert kept is not None
+    assert kept.tolist() == [0.5, 0.375]
+
+
 Change = Callable[[ranking_pb2.RankRequest], object]
 
 _WRONG: list[tuple[str, Change]] = [
@@ -128,6 +144,10 @@ _WRONG: list[tuple[str, Change]] = [
     ("attributes", lambda r: r.attributes.extend(["genre"] * 32)),
     ("attributes[1]", lambda r: r.attributes.append("x" * 129)),
     ("blend", lambda r: r.blend.update({str(k): 1.0 for k in range(64)})),
+    ("history_weights", lambda r: r.history_weights.append(1.0)),
+    ("history_weights", lambda r: r.history_weights.extend([0.5, 0.25, 0.25])),
+    ("history_weights[1]", lambda r: r.history_weights.extend([0.5, float("nan")])),
+    ("history_weights[0]", lambda r: r.history_weights.extend([-0.5, 0.5])),
 ]
 
 
@@ -160,6 +180,7 @@ def test_a_field_at_its_bound_is_taken(change: Change) -> None:
 
 def _ranked(**changes: object) -> RankedItems:
     fields: dict[str, object] = {
+        "ranker": "main",
         "actions": ("rated", "liked"),
         "rows": np.array([6, 5], np.uint32),
         "scores": np.array([0.75, 0.5]),
@@ -169,7 +190,7 @@ def _ranked(**changes: object) -> RankedItems:
         "item_ids": ["b6", "b5"],
         "titles": ["Six", ""],
         "attributes": (),
-        "reasons": (),
+        "explanations": (),
         "shortfall": None,
         "timings_ms": {"gather": 0.5, "model_server": 2.0},
     }
@@ -177,11 +198,15 @@ def _ranked(**changes: object) -> RankedItems:
 
 
 def test_items_are_written_in_order_with_all_their_parts() -> None:
+    told = Explanation(5, "b5", "Five", 0.5, attention=0.25, match_share=0.4, ranking_effect=0.125)
+    known_little = Explanation(9, "b9", "", 0.75)
     ranked = _ranked(
-        ranking_ranks=np.array([2, 1]), attributes=[{"genre": "crime"}, {}], reasons=[[], ["because of Five"]]
+        ranking_ranks=np.array([2, 1]),
+        attributes=[{"genre": "crime"}, {}],
+        explanations=[[], [told, known_little]],
     )
     response = to_response(4, ranked)
-    assert response.generation == 4
+    assert (response.generation, response.ranker) == (4, "main")
     assert list(response.actions) == ["rated", "liked"]
     assert response.items[0] == ranking_pb2.RankedItem(
         row=6,
@@ -193,7 +218,16 @@ def test_items_are_written_in_order_with_all_their_parts() -> None:
         candidate_index=1,
         ranking_rank=2,
     )
-    assert list(response.items[1].reasons) == ["because of Five"]
+    assert list(response.items[1].explanations) == [
+        common_pb2.Explanation(
+            item_id="b5", title="Five", attention=0.25, similarity=0.5, retrieval_part=0.125, ranking_effect=0.125
+        ),
+        common_pb2.Explanation(item_id="b9", similarity=0.75),
+    ]
+    assert list(response.items[1].reasons) == [
+        "because of Five (40% of the match, likeness 0.50; without it the ranker's odds fall by 12%)",
+        "because of b9 (likeness 0.75)",
+    ]
     assert [(timing.stage, timing.compute_ms) for timing in response.timings] == [("gather", 0.5), ("model_server", 2)]
     assert not response.HasField("shortfall")
 

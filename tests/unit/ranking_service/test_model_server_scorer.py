@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ranking_service.engine.errors import ModelAnswerInvalid
+from ranking_service.engine.scorer import HistoryEffects
 from ranking_service.model_server_scorer import ModelServerScorer
 from tests.unit.ranking_service.catalogue import ranker_entry
 from tests.unit.ranking_service.scripted_model_server import Answer, refuse, scripted_model_server
@@ -106,3 +107,53 @@ def test_rankers_that_share_a_model_must_agree_about_its_signature() -> None:
         ModelServerScorer(client, [ranker_entry(), ranker_entry()])
         with pytest.raises(ValueError, match="model main: expected one signature"):
             ModelServerScorer(client, [ranker_entry(), ranker_entry(signature="other")])
+
+
+def test_an_answer_of_another_version_is_no_answer() -> None:
+    def predict(request: Any, context: grpc.ServicerContext) -> Any:
+        response = messages.PredictResponse()
+        response.model_spec.name, response.model_spec.version.value = "main", 6
+        response.outputs["action_scores"].CopyFrom(encode(np.zeros((2, 2), np.float32)))
+        return response
+
+    with pytest.raises(ModelAnswerInvalid, match="model main version 7: expected an answer of this version"):
+        _score(predict)
+
+
+def _effects(predict: Answer, times: int = 1) -> list[Any]:
+    with scripted_model_server(predict) as address, ModelServerClient(address) as client:
+        scorer = ModelServerScorer(client, [ranker_entry()])
+        assert isinstance(scorer, HistoryEffects)
+        return [scorer.history_effects("main", 7, _INPUTS, 5.0) for _ in range(times)]
+
+
+def test_effects_are_asked_of_the_second_signature() -> None:
+    seen: list[Any] = []
+
+    def predict(request: Any, context: grpc.ServicerContext) -> Any:
+        seen.append(request)
+        response = messages.PredictResponse()
+        response.outputs["history_effects"].CopyFrom(encode(np.full((2, 50, 2), 0.5, np.float32)))
+        return response
+
+    (effects,) = _effects(predict)
+    assert effects.shape == (2, 50, 2)
+    (request,) = seen
+    assert (request.model_spec.signature_name, request.model_spec.version.value) == ("history_effects", 7)
+    assert list(request.output_filter) == ["history_effects"]
+
+
+def test_a_model_without_the_second_signature_is_asked_once() -> None:
+    calls: list[Any] = []
+
+    def predict(request: Any, context: grpc.ServicerContext) -> Any:
+        calls.append(request)
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, 'Serving signature key "history_effects" not found.')
+
+    assert _effects(predict, times=3) == [None, None, None]
+    assert len(calls) == 1
+
+
+def test_effects_that_fail_are_told_as_what_it_means() -> None:
+    with pytest.raises(Overloaded):
+        _effects(refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted"))

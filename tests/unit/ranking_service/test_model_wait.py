@@ -76,3 +76,29 @@ def test_a_server_that_is_not_there_is_named() -> None:
         pass
     with ModelServerClient(address) as client, pytest.raises(ModelUnavailable, match=f"{address} does not answer"):
         wait_for_models(client, ["main"], 7, 0.1, structlog.get_logger())
+
+
+def test_waiting_ends_when_nobody_wants_the_generation_any_more() -> None:
+    asked: list[int] = []
+
+    def unwanted() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise LookupError("not wanted")
+
+    with (
+        scripted_model_server(status=_states(_LOADING)) as address,
+        ModelServerClient(address) as client,
+        pytest.raises(LookupError, match="not wanted"),
+    ):
+        wait_for_models(client, ["main"], 7, 30.0, structlog.get_logger(), require_wanted=unwanted)
+    assert len(asked) == 3
+
+
+def test_several_waits_may_share_one_deadline() -> None:
+    start = time.monotonic()
+    with scripted_model_server(status=_states(_LOADING)) as address, ModelServerClient(address) as client:
+        for _ in range(3):
+            with pytest.raises(ModelUnavailable, match=r"waited 30 s"):
+                wait_for_models(client, ["main"], 7, 30.0, structlog.get_logger(), deadline=start + 0.2)
+    assert time.monotonic() - start < 5

@@ -7,12 +7,16 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+import structlog
 
 from ranking_service.engine.engine import RankingEngine
 from ranking_service.engine.scorer import Scorer
+from ranking_service.held import Held
 from ranking_service.servicer import SERVICE, SERVICE_NAME, RankingServicer
 from ranking_service.settings import RankingSettings
 from tests.unit.ranking_service.catalogue import FixedScorer, RetrievalScorer
+from twostage.bundle.store import Store
+from twostage.generations.keeper import Keeper
 from twostage.rpc.errors import error_info
 from twostage.rpc.server import ServiceServer
 from twostage.v1 import common_pb2, ranking_pb2, ranking_pb2_grpc, retrieval_pb2
@@ -29,9 +33,15 @@ _REQUEST = ranking_pb2.RankRequest(
 def _served(
     engine: RankingEngine | None, scorer: Scorer | None = None, *, margin_seconds: float = 0.001
 ) -> Iterator[ranking_pb2_grpc.RankingServiceStub]:
-    servicer = RankingServicer(default_timeout_seconds=2.0, margin_seconds=margin_seconds)
-    if engine is not None and scorer is not None:
-        servicer.hold(engine, scorer)
+    def prepare(number: int) -> Held:
+        assert engine is not None
+        assert scorer is not None
+        return Held(engine, scorer)
+
+    keeper = Keeper(Store("unused"), prepare, logger=structlog.get_logger())
+    if engine is not None:
+        keeper.start(pinned=engine.number)
+    servicer = RankingServicer(keeper, default_timeout_seconds=2.0, margin_seconds=margin_seconds)
     settings = RankingSettings.model_validate({"store": "unused", "port": 0, "metrics_port": 0})
     server = ServiceServer(
         SERVICE,
@@ -100,3 +110,14 @@ def test_without_a_generation_requests_are_refused_and_the_status_is_told() -> N
         status = stub.GetStatus(ranking_pb2.RankingServiceGetStatusRequest(), timeout=5).status
     assert (status.service, status.serving, status.detail) == ("ranking", False, "loading")
     assert "numpy" in status.libraries
+
+
+def test_another_generation_and_a_negative_one_are_told_apart(engine: RankingEngine) -> None:
+    with _served(engine, RetrievalScorer()) as stub:
+        for number, code in ((2, grpc.StatusCode.FAILED_PRECONDITION), (-1, grpc.StatusCode.INVALID_ARGUMENT)):
+            request = ranking_pb2.RankRequest()
+            request.CopyFrom(_REQUEST)
+            request.generation = number
+            with pytest.raises(grpc.RpcError) as failed:
+                stub.Rank(request, timeout=5)
+            assert failed.value.code() is code

@@ -39,3 +39,14 @@ def test_a_generation_may_be_pinned_and_none_is_by_default(monkeypatch: pytest.M
     monkeypatch.setenv("TWOSTAGE_RANKING_GENERATION", "7")
     assert load_settings(RankingSettings, {"store": "s"}).generation == 7
     assert load_settings(RankingSettings, {"store": "s", "generation": "6"}).generation == 6
+
+
+def test_the_model_servers_config_is_left_alone_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings(RankingSettings, {"store": "s"})
+    assert (settings.model_config_file, settings.model_retire_seconds, settings.generation_poll_seconds) == (
+        None,
+        10,
+        1,
+    )
+    monkeypatch.setenv("TWOSTAGE_RANKING_MODEL_CONFIG_FILE", "/run/models.config")
+    assert str(load_settings(RankingSettings, {"store": "s"}).model_config_file) == "/run/models.config"

@@ -55,9 +55,11 @@ def test_a_whole_request_is_read(ids: IdTable) -> None:
         ],
         include_item_ids=["item-8"],
         return_source_ranks=True,
+        return_history_weights=True,
     )
     query = query_of(request, ids)
     assert query.return_source_ranks
+    assert query.return_history_weights
     assert query.history.rows.tolist() == [5, 7]
     assert query.count == 9
     assert sorted(query.exclude_rows.tolist()) == [1, 3, 3]
@@ -84,6 +86,7 @@ def test_the_least_request_asks_for_nothing_special(ids: IdTable) -> None:
     assert not query.interest_tags
     assert not query.quotas
     assert not query.return_source_ranks
+    assert not query.return_history_weights
 
 
 def conditions(*entries: common_pb2.Condition) -> Request:
@@ -259,6 +262,15 @@ def test_ranks_are_sent_by_source() -> None:
     }
     sent = answer(replace(candidates(3), source_ranks=ranks)).candidates.source_ranks
     assert [(entry.source, list(entry.ranks)) for entry in sent] == [(1, [1, 2, 0]), (9, [0, 0, 1999])]
+
+
+def test_parts_of_the_history_are_sent_when_there_are_any_by_shards_too() -> None:
+    weights = np.array([0.75, 0.25], np.float32)
+    assert list(answer(replace(candidates(3), history_weights=weights)).history_weights) == [0.75, 0.25]
+    assert not answer(candidates(3)).history_weights
+    sent = retrieval_pb2.RetrieveResponse()
+    write_gathered(sent, Gathered([], 9, 9, {}, history_weights=weights), Shard(1, 2), 0.25)
+    assert list(sent.history_weights) == [0.75, 0.25]
 
 
 def test_similar_items_arrive_as_they_were_sent() -> None:

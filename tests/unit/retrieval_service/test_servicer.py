@@ -4,18 +4,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from retrieval_service.engine.engine import RetrievalEngine
 from retrieval_service.engine.query import Shard
 from retrieval_service.engine.searching import ShardSearch
 from retrieval_service.engine.user_tower import UserTower
+from retrieval_service.held import Held
 from retrieval_service.metrics import RetrievalMetrics
-from retrieval_service.servicer import Held, RetrievalServicer
+from retrieval_service.servicer import RetrievalServicer
 from tests.bundles import user_tower_path
 from tests.unit.retrieval_service.engine.memory_index import MemoryIndex
 from twostage.bundle.generation import Generation
-from twostage.errors import GenerationNotLoaded, NotReady, NotWhole
+from twostage.bundle.store import Store
+from twostage.errors import GenerationNotLoaded, InvalidField, NotReady, NotWhole
+from twostage.generations.keeper import Keeper
 from twostage.v1 import common_pb2, retrieval_pb2
 
 Request = retrieval_pb2.RetrieveRequest
@@ -24,9 +28,13 @@ NO_CONTEXT: Any = None  # the methods do not look at it
 
 
 def serving(generation: Generation, engine: RetrievalEngine) -> RetrievalServicer:
-    servicer = RetrievalServicer(RetrievalMetrics(CollectorRegistry()))
-    servicer.hold(Held(generation, engine))
-    return servicer
+    keeper = keeper_of(Held(generation, engine))
+    keeper.start(pinned=generation.number)
+    return RetrievalServicer(keeper, RetrievalMetrics(CollectorRegistry()))
+
+
+def keeper_of(held: Held) -> Keeper[Held]:
+    return Keeper(Store("unused"), lambda _: held, logger=structlog.get_logger())
 
 
 @pytest.fixture(scope="module")
@@ -86,5 +94,11 @@ def test_a_shard_answers_for_similar_items(shard: RetrievalServicer, engine: Ret
 def test_another_generation_and_none_are_refused(generation: Generation, engine: RetrievalEngine) -> None:
     with pytest.raises(GenerationNotLoaded):
         serving(generation, engine).SimilarItems(SimilarRequest(item_id="item-3", count=5, generation=9), NO_CONTEXT)
+    for request in (Request(count=5, generation=-1), Request(count=5, generation=-(2**63))):
+        with pytest.raises(InvalidField, match="generation: expected 0 for the active one"):
+            serving(generation, engine).Retrieve(request, NO_CONTEXT)
+    with pytest.raises(InvalidField, match="generation"):
+        serving(generation, engine).SimilarItems(SimilarRequest(item_id="item-3", count=5, generation=-1), NO_CONTEXT)
+    empty = RetrievalServicer(keeper_of(Held(generation, engine)), RetrievalMetrics(CollectorRegistry()))
     with pytest.raises(NotReady):
-        RetrievalServicer(RetrievalMetrics(CollectorRegistry())).SimilarItems(SimilarRequest(), NO_CONTEXT)
+        empty.SimilarItems(SimilarRequest(), NO_CONTEXT)

@@ -1,14 +1,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from structlog.testing import CapturingLogger
 
-from retrieval_service.server import load
 from retrieval_service.settings import RetrievalSettings
-from tests.bundles import make_store
 from twostage.rpc.settings import SettingsError, load_settings
 
 
@@ -18,7 +14,7 @@ def test_flags_win_over_environment_over_file(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("TWOSTAGE_RETRIEVAL_PORT", "2")
     monkeypatch.setenv("TWOSTAGE_RETRIEVAL_METRICS_PORT", "2")
     settings = load_settings(RetrievalSettings, {"config": str(file), "port": "3", "verify_checksums": None})
-    assert (settings.port, settings.metrics_port, settings.store) == (3, 2, Path("from-file"))
+    assert (settings.port, settings.metrics_port, settings.store) == (3, 2, "from-file")
     assert settings.verify_checksums is False
 
 
@@ -41,16 +37,6 @@ def test_a_generation_may_be_pinned_in_the_file_and_none_is_by_default(tmp_path:
         load_settings(RetrievalSettings, {"store": "here", "generation": "-1"})
 
 
-def test_a_pinned_generation_is_loaded_though_a_newer_one_is_current(tmp_path: Path) -> None:
-    make_store(tmp_path / "store", item_count=40)
-    make_store(tmp_path / "store", item_count=50)
-    logger: Any = CapturingLogger()
-    flags = {"store": tmp_path / "store"}
-    assert load(load_settings(RetrievalSettings, flags), logger).generation.number == 2
-    pinned = load(load_settings(RetrievalSettings, {**flags, "generation": "1"}), logger)
-    assert (pinned.generation.number, pinned.generation.item_count) == (1, 40)
-
-
 def test_a_shard_beside_milvus_is_refused_in_one_line() -> None:
     flags = {"store": "here", "shard": "0", "milvus_uri": "http://host:19530"}
     with pytest.raises(SettingsError, match=r"^milvus_uri: expected none beside a shard") as caught:
@@ -62,3 +48,20 @@ def test_a_shard_beside_milvus_is_refused_in_one_line() -> None:
 def test_a_wrong_shard_names_its_flag(shard: str) -> None:
     with pytest.raises(SettingsError, match="--shard: expected"):
         load_settings(RetrievalSettings, {"store": "here", "shard": shard})
+
+
+def test_a_url_is_a_store_and_a_folder_may_be_a_path() -> None:
+    assert load_settings(RetrievalSettings, {"store": "s3://bucket/prefix"}).store == "s3://bucket/prefix"
+    assert load_settings(RetrievalSettings, {"store": Path("a") / "b"}).store == "a/b"
+    with pytest.raises(SettingsError, match="--store: expected"):
+        load_settings(RetrievalSettings, {"store": ""})
+
+
+@pytest.mark.parametrize("seconds", ["-1", "3601", "nan", "soon"])
+def test_the_time_between_looks_at_current_is_bounded(seconds: str) -> None:
+    assert load_settings(RetrievalSettings, {"store": "here"}).generation_poll_seconds == 1.0
+    assert (
+        load_settings(RetrievalSettings, {"store": "here", "generation_poll_seconds": "0"}).generation_poll_seconds == 0
+    )
+    with pytest.raises(SettingsError, match="--generation-poll-seconds: expected"):
+        load_settings(RetrievalSettings, {"store": "here", "generation_poll_seconds": seconds})

@@ -14,10 +14,11 @@ from retrieval_service.engine.query import RetrievalQuery
 from tests.unit.training.tiny_dataset import tiny_dataset
 from training.errors import ExportMismatch, NothingToLearn
 from training.profiles import tiny_profile
-from training.publish import RANKER, publish
+from training.publish import publish
 from training.ranker import export as ranker_export
 from training.ranker.candidates import make_requests, retrieve
-from training.ranker.examples import make_examples, sample_lists
+from training.ranker.examples import make_examples
+from training.ranker.lists import ListSampler
 from training.ranker.scorer import RankerScorer
 from training.sources import write
 from training.sources.shares import Choice, choose_shares
@@ -76,14 +77,8 @@ def test_sampled_negatives_are_nothing_that_the_person_has_or_does_next(models: 
     people = np.arange(32)
     new = np.zeros(len(models.items), np.bool_)
     new[::7] = True
-    lists = sample_lists(
-        examples,
-        people,
-        models.towers.item_vectors,
-        new,
-        config,
-        np.random.default_rng(0),
-    )
+    sampler = ListSampler(examples, models.towers.item_vectors, new, config)
+    lists = sampler.sample(people, np.random.default_rng(0))
     positives = config.positive_count
     for person in people:
         user = examples.requests.users[person]
@@ -98,7 +93,7 @@ def test_sampled_negatives_are_nothing_that_the_person_has_or_does_next(models: 
 
 def test_the_published_graph_scores_as_the_trained_model(models: TrainedModels, published: Generation) -> None:
     entry = published.manifest.ranker
-    path = published.path.parent.parent / "models" / RANKER / "1"
+    path = published.path.parent.parent / "models" / entry.model / "1"
     served = tf.saved_model.load(str(path)).signatures["serving_default"]
     past, user = models.past, 17
     mine = past.rows[past.users == user]

@@ -6,27 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from google.protobuf import text_format
 
 from tests.bundles import make_store
 from tests.sharded_store import make_sharded_store
 from twostage.bundle.errors import BundleCorrupt
 from twostage.bundle.store import Store
 from twostage.processes import ChildFailedError, ServiceProcess
-from twostage.stack import Ports, Stack, model_config
-from twostage.tfserving import messages
-
-
-def test_the_model_server_is_told_named_versions_and_absolute_paths(tmp_path: Path) -> None:
-    folder = tmp_path / 'a "quoted" störe'
-    store = make_store(folder)
-    number = store.current()
-    config = messages.message_class("tensorflow.serving.ModelServerConfig")()
-    text_format.Parse(model_config(store, [number]), config)
-    (entry,) = config.model_config_list.config
-    assert entry.name == store.open().manifest.ranker.model
-    assert entry.base_path == str((folder / "models" / entry.name).resolve())
-    assert list(entry.model_version_policy.specific.versions) == [number]
+from twostage.stack import Ports, Stack
 
 
 def test_free_ports_are_distinct() -> None:
@@ -63,17 +49,31 @@ def test_a_model_with_a_flipped_byte_is_named_before_anything_starts(tmp_path: P
 
 
 def test_an_earlier_generation_that_cannot_be_read_is_left_out_and_said(tmp_path: Path) -> None:
-    store = make_store(tmp_path)
-    make_store(tmp_path)
+    store = make_store(tmp_path, with_models=True)
+    make_store(tmp_path, with_models=True)
     said: list[str] = []
     with stack_of(store, said) as stack:
-        assert f"versions: 1 versions: {store.current()}" in config_of(stack)
+        assert "versions: 1 versions: 2" in config_of(stack)
     manifest = store.generations_path / "1" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"item_count"', '"item_Count"', 1))
     with stack_of(store, said) as stack:
         assert "versions: 1 " not in config_of(stack)
     assert len(said) == 1
     assert said[0].startswith("generation 1 is left out")
+
+
+def test_where_the_current_models_are_damaged_the_generation_before_is_served_and_said(
+    tmp_path: Path,
+) -> None:
+    store = make_store(tmp_path, with_models=True)
+    make_store(tmp_path, with_models=True)
+    (store.models_path / "default" / "2" / "saved_model.pb").unlink()
+    said: list[str] = []
+    with stack_of(store, said) as stack:
+        assert "versions: 1 }" in config_of(stack)
+        assert stack.generation == 1
+    assert said[0].startswith("generation 2 is left out")
+    assert "saved_model.pb" in said[0]
 
 
 def config_of(stack: Stack) -> str:
@@ -90,13 +90,13 @@ def test_a_port_in_use_is_named_before_anything_starts(tmp_path: Path) -> None:
         assert stack.gateway.pid == 0
 
 
-def test_every_child_is_pinned_to_the_generation_that_was_current(tmp_path: Path) -> None:
-    store = make_store(tmp_path)
-    with stack_of(store, []) as stack:
-        make_store(tmp_path)
-        assert store.current() == 2
+def test_children_follow_the_store_and_ranking_names_the_model_servers_versions(tmp_path: Path) -> None:
+    with stack_of(make_store(tmp_path), []) as stack:
         for child in (*stack.retrieval, stack.ranking, stack.gateway):
-            assert flag(child, "--generation") == "1"
+            assert flag(child, "--store") == str(tmp_path)
+            assert "--generation" not in child.command
+        assert f"--model_config_file={flag(stack.ranking, '--model-config-file')}" in stack.model_server.command
+        assert "--model_config_file_poll_wait_seconds=1" in stack.model_server.command
 
 
 def flag(child: ServiceProcess, name: str) -> str:

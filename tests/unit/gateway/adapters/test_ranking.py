@@ -6,12 +6,13 @@ import pytest
 
 from gateway.adapters.candidates import CandidateMessage
 from gateway.adapters.ranking import RankingAdapter
-from gateway.engine.ladder import StageLate, StageUnavailable
+from gateway.engine.ladder import StageLate, StageUnavailable, StageWithoutGeneration
 from gateway.engine.person import HistoryColumns, Person
 from gateway.engine.request import RecommendRequest
+from gateway.engine.response import Explanation
 from gateway.engine.stages import Ranked
 from tests.unit.gateway.adapters.stages import serving
-from twostage.errors import DeadlineSpent
+from twostage.errors import DeadlineSpent, GenerationNotLoaded, InvalidField
 from twostage.features.context import Context
 from twostage.features.diversity import Cap, Diversity
 from twostage.rpc.channels import Replicas
@@ -74,6 +75,81 @@ def test_the_question_carries_the_candidates_as_retrieval_gave_them() -> None:
     assert received.selection.diversity.strength == 0.5
     assert [(cap.attribute, cap.max_count) for cap in received.selection.diversity.caps] == [("tags", 2)]
     assert list(received.history.rows) == [1]
+
+
+def test_ranker_blend_pins_and_weights_are_sent_when_they_are_asked_for() -> None:
+    request = RecommendRequest(ranker="deepfm", blend={"liked": 2.0, "rated": 0.0}, explain=True)
+    with serving(lambda _request, _context: response(ranker="deepfm")) as (stages, address):
+        with Replicas(address, ranking_pb2_grpc.RankingServiceStub) as replicas:
+            ranked = RankingAdapter(replicas).rank(
+                request,
+                Person(HistoryColumns([1, 4])),
+                CANDIDATES,
+                generation=7,
+                timeout_seconds=5.0,
+                history_weights=[0.25, 0.75],
+                pinned_rows=(8, 5),
+            )
+        received = stages.request
+        assert (received.ranker, dict(received.blend)) == ("deepfm", {"liked": 2.0, "rated": 0.0})
+        assert list(received.selection.pinned_rows) == [8, 5]
+        assert list(received.history_weights) == [0.25, 0.75]
+        assert ranked.ranker == "deepfm"
+        ask(address)
+        assert not stages.request.HasField("selection")
+        assert (stages.request.ranker, len(stages.request.blend), len(stages.request.history_weights)) == ("", 0, 0)
+
+
+def test_explanations_are_read_when_they_are_asked_for() -> None:
+    explained = response()
+    explained.items[0].explanations.add(
+        item_id="i1", title="One", attention=0.5, similarity=0.25, retrieval_part=0.125, ranking_effect=-2.0
+    )
+    with serving(lambda _request, _context: explained) as (_, address):
+        (item,) = ask(address, RecommendRequest(explain=True)).items
+        assert item.explanations == [Explanation("i1", "One", 0.5, 0.25, 0.125, -2.0)]
+        (item,) = ask(address).items
+        assert not item.explanations
+
+
+def test_an_answer_of_another_ranker_is_not_used() -> None:
+    with serving(lambda _request, _context: response(ranker="content")) as (stages, address):
+        with pytest.raises(StageUnavailable, match="expected an answer of ranker din, received one of content"):
+            ask(address, RecommendRequest(ranker="din"))
+        stages.answer = lambda _request, _context: response()
+        with pytest.raises(StageUnavailable, match="expected an answer of ranker din, received one of no name"):
+            ask(address, RecommendRequest(ranker="din"))
+
+
+@pytest.mark.parametrize(
+    "field", ["candidates.rows[3]", "history.rows[0]", "generation", "selection.pinned_rows[1]", "history_weights"]
+)
+def test_what_the_gateway_made_is_no_fault_of_the_caller(field: str) -> None:
+    def answer(_request: Any, _context: Any) -> Any:
+        raise InvalidField(field, "something else", 1)
+
+    with serving(answer) as (_, address), pytest.raises(StageUnavailable, match="INVALID_ARGUMENT"):
+        ask(address)
+
+
+def test_a_replica_that_lacks_the_generation_is_known_to_from_then_on() -> None:
+    def answer(_request: Any, _context: Any) -> Any:
+        raise GenerationNotLoaded(7, [6, 5])
+
+    woken: list[str] = []
+    with (
+        serving(answer) as (_, address),
+        Replicas(address, ranking_pb2_grpc.RankingServiceStub, on_change=lambda: woken.append("woken")) as replicas,
+    ):
+        woken.clear()
+        adapter = RankingAdapter(replicas)
+        with pytest.raises(StageWithoutGeneration, match="generation 7 is not loaded there, held: 5, 6"):
+            adapter.rank(RecommendRequest(), Person(), CANDIDATES, generation=7, timeout_seconds=5.0)
+        assert [replica.held for replica in replicas.all()] == [frozenset((5, 6))]
+        assert woken
+        with pytest.raises(StageUnavailable, match="no replica was found") as caught:
+            adapter.rank(RecommendRequest(), Person(), CANDIDATES, generation=7, timeout_seconds=5.0)
+        assert "no replica that holds generation 7" in caught.value.detail
 
 
 def test_the_answer_is_read_whole() -> None:

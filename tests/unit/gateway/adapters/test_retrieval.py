@@ -75,6 +75,44 @@ def test_the_question_carries_everything_retrieval_reads() -> None:
     assert third.attribute == "plain"
 
 
+def test_pins_are_asked_for_by_id() -> None:
+    with serving(lambda _request, _context: RESPONSE) as (stages, address):
+        ask(address, RecommendRequest(pinned_item_ids=["a", "b"]))
+        assert list(stages.request.include_item_ids) == ["a", "b"]
+        ask(address)
+        assert not stages.request.include_item_ids
+
+
+@pytest.mark.parametrize(
+    ("rows", "weights", "expected"),
+    [
+        ([4, 2, 4], [0.5, 0.25, 0.25], [0.5, 0.25, 0.25]),
+        # Entries that retrieval leaves out carry nothing.
+        ([4, 4], [0.5, 0.5], [0.5, 0.0, 0.5]),
+        ([2], [1.0], [0.0, 1.0, 0.0]),
+        # What is not told or cannot be matched is not guessed.
+        ([4, 2, 4], [], []),
+        ([], [], []),
+        ([4, 2, 4], [0.5, 0.5], []),
+        ([2, 2], [0.5, 0.5], []),
+        ([9], [1.0], []),
+    ],
+)
+def test_weights_of_the_history_are_matched_with_what_was_sent(
+    rows: list[int], weights: list[float], expected: list[float]
+) -> None:
+    answer = retrieval_pb2.RetrieveResponse()
+    answer.CopyFrom(RESPONSE)
+    answer.history_rows.extend(rows)
+    answer.history_weights.extend(weights)
+    person = Person(HistoryColumns([4, 2, 4]))
+    with serving(lambda _request, _context: answer) as (stages, address):
+        assert list(ask(address, RecommendRequest(explain=True), person).history_weights) == expected
+        assert stages.request.return_history_weights
+        assert not ask(address, person=person).history_weights
+        assert not stages.request.return_history_weights
+
+
 def test_the_answer_is_read_whole() -> None:
     with serving(lambda _request, _context: RESPONSE) as (_, address):
         retrieved = ask(address)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from gateway.adapters.candidates import CandidateMessage
 from gateway.adapters.sharded_retrieval import ShardedRetrievalAdapter
 from gateway.engine.ladder import StageFailure, StageLate, StageUnavailable, StageWithoutGeneration
-from gateway.engine.person import Person
+from gateway.engine.person import HistoryColumns, Person
 from gateway.engine.request import RecommendRequest
 from gateway.engine.response import Shortfall, ShortfallReason
 from gateway.engine.similar import SimilarRequest, SimilarRows
@@ -23,7 +24,8 @@ from tests.unit.gateway.adapters.shards import Script, Search, late, serving
 from tests.unit.gateway.catalogue import publish_items
 from twostage.bundle.generation import Generation
 from twostage.errors import GenerationNotLoaded, InvalidField, NotReady
-from twostage.v1 import retrieval_pb2
+from twostage.rpc.channels import Replicas
+from twostage.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 ITEM_COUNT = 60
 
@@ -327,3 +329,40 @@ def test_answers_that_cannot_be_true_are_not_used(
         pytest.raises(StageUnavailable, match=re.escape(why)),
     ):
         ask(generation, targets)
+
+
+def test_weights_of_the_history_are_those_of_the_first_shard(generation: Generation) -> None:
+    def told(answer: Any) -> Any:
+        answer.history_rows.extend([3, 9])
+        answer.history_weights.extend([0.25, 0.75])
+        return answer
+
+    with serving(user_vector(numbers(1), change={0: told})) as (shards, targets, _):
+        retrieved = ShardedRetrievalAdapter(targets, generation).retrieve(
+            RecommendRequest(explain=True),
+            Person(HistoryColumns([3, 9])),
+            generation=1,
+            count=5,
+            timeout_seconds=5.0,
+        )
+    assert list(retrieved.history_weights) == [0.25, 0.75]
+    assert all(shard.requests[0].return_history_weights for shard in shards)
+
+
+def test_of_a_shard_with_several_replicas_one_that_holds_the_generation_is_asked(generation: Generation) -> None:
+    scores = numbers(1)
+    with serving(user_vector(scores)) as (_, _targets, servers), ExitStack() as stack:
+        targets = [
+            stack.enter_context(Replicas(server.address, retrieval_pb2_grpc.RetrievalServiceStub, connection_count=2))
+            for server in servers
+        ]
+        for replicas in targets:
+            lagging, ready = replicas.connections()
+            lagging.held, ready.held = frozenset([9]), frozenset([1])
+        for _ in range(4):
+            assert ask(generation, targets, count=5).candidates.rows().tolist() == by(scores)[:5].tolist()
+        # Nobody holds it any more in one shard.
+        for replica in targets[1].connections():
+            replica.held = frozenset([9])
+        with pytest.raises(StageUnavailable, match="shard 1 of 3: no replica was found"):
+            ask(generation, targets)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ranking_service.engine.blend import blend_scores, blend_weights
 from twostage.errors import InvalidField
@@ -24,6 +25,56 @@ def test_weights_of_any_size_sum_to_one(raw: list[float]) -> None:
     weights = blend_weights(_ACTIONS, dict(zip(_ACTIONS, raw, strict=True)))
     assert weights.sum() == pytest.approx(1.0)
     assert (weights >= 0).all()
+
+
+_WEIGHTS = st.lists(st.floats(0.001, 1000), min_size=3, max_size=3)
+_PROBABILITIES = st.lists(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3), min_size=1, max_size=8)
+
+
+def _blended(probabilities: list[list[float]], raw: list[float]) -> NDArray[np.float64]:
+    weights = blend_weights(_ACTIONS, dict(zip(_ACTIONS, raw, strict=True)))
+    return blend_scores(np.array(probabilities, np.float32), weights)
+
+
+@given(_PROBABILITIES, _WEIGHTS, st.floats(1e-6, 1e6))
+def test_only_the_proportions_of_weights_matter(
+    probabilities: list[list[float]], raw: list[float], factor: float
+) -> None:
+    scaled = _blended(probabilities, [weight * factor for weight in raw])
+    np.testing.assert_allclose(scaled, _blended(probabilities, raw), atol=1e-12)
+
+
+@given(_PROBABILITIES, _WEIGHTS, st.integers(0, 2), st.floats(0, 1, width=32))
+def test_a_likelier_action_never_lowers_a_score(
+    probabilities: list[list[float]], raw: list[float], action: int, likelier: float
+) -> None:
+    raised = [[*row[:action], max(row[action], likelier), *row[action + 1 :]] for row in probabilities]
+    assert (_blended(raised, raw) >= _blended(probabilities, raw) - 1e-12).all()
+
+
+@given(_PROBABILITIES, _WEIGHTS)
+def test_a_score_lies_between_the_least_and_the_greatest_probability(
+    probabilities: list[list[float]], raw: list[float]
+) -> None:
+    given_scores = np.array(probabilities, np.float32)
+    blended = _blended(probabilities, raw)
+    assert (blended >= given_scores.min(axis=1) - 1e-7).all()
+    assert (blended <= given_scores.max(axis=1) + 1e-7).all()
+
+
+@given(_PROBABILITIES, st.sampled_from(_ACTIONS))
+def test_an_action_without_a_weight_does_not_count(probabilities: list[list[float]], only: str) -> None:
+    alone = blend_scores(np.array(probabilities, np.float32), blend_weights(_ACTIONS, {only: 0.25}))
+    expected = np.array(probabilities, np.float32)[:, _ACTIONS.index(only)]
+    np.testing.assert_allclose(alone, expected, atol=1e-12)
+
+
+@given(st.text(max_size=100).filter(lambda name: name not in _ACTIONS))
+def test_any_unknown_action_is_named(name: str) -> None:
+    with pytest.raises(InvalidField) as refused:
+        blend_weights(_ACTIONS, {"liked": 1.0, name: 1.0})
+    assert refused.value.violations[0].field == f"blend[{name[:64]}]"
+    assert refused.value.violations[0].received == name
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,33 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from ranking_service.engine import explainer
 from ranking_service.engine.engine import RankingEngine
 from ranking_service.engine.errors import ModelAnswerInvalid
 from ranking_service.engine.query import RankingQuery, SelectionPolicy, Shortfall, ShortfallReason
 from tests.unit.ranking_service.catalogue import (
+    EffectScorer,
     FixedScorer,
     RetrievalScorer,
     candidate_table,
     genres,
     publish,
     ranker_entry,
+    vectors,
 )
 from twostage.bundle.errors import BundleCorrupt
-from twostage.errors import DeadlineSpent, InvalidField
+from twostage.errors import DeadlineSpent, InvalidField, NotReady
 from twostage.features.context import Context
 from twostage.features.diversity import Cap
-from twostage.features.history import History
+from twostage.features.history import HISTORY_LENGTH, History
 
 _ROWS = np.array([10, 20, 30, 40, 50], np.uint32)
 _SCORES = np.array([0.1, 0.9, 0.5, 0.7, 0.5], np.float32)
@@ -120,12 +126,140 @@ def test_pins_and_diversity_change_the_order_and_the_trace_keeps_the_ranks(engin
     assert sorted(ranked.ranking_ranks.tolist()) == [1, 2, 3, 4, 5]
 
 
-def test_reasons_name_what_the_person_did(engine: RankingEngine) -> None:
-    ranked = engine.rank(replace(_QUERY, explain=True, history=History.of_rows(np.arange(8))), RetrievalScorer(), 1.0)
-    assert len(ranked.reasons) == 3
-    # Eight random directions: some lie on an item's side.
-    assert all(reason.startswith("because of ") for reasons in ranked.reasons for reason in reasons)
-    assert any(ranked.reasons)
+_EXPLAINED = replace(
+    _QUERY,
+    explain=True,
+    history=History.of_rows(np.arange(8)),
+    history_weights=np.linspace(0.2, 0.05, 8, dtype=np.float32),
+)
+
+
+def test_explanations_name_what_the_person_did_by_both_stages(engine: RankingEngine) -> None:
+    effects = np.zeros((60, HISTORY_LENGTH, 2), np.float32)
+    # The second entry carries item 20, for the first action; nothing else matters to the ranker.
+    effects[20, 1, 0] = 0.5
+    scorer = EffectScorer(effects)
+    ranked = engine.rank(_EXPLAINED, scorer, 1.0)
+    assert scorer.asked_rows == [20, 40, 30]
+    assert len(ranked.explanations) == 3
+    first = ranked.explanations[0][0]
+    assert (first.row, first.item_id, first.title) == (1, "b1", "Book 1")
+    # The blend is the first action's probability alone, so the fall of its log odds is the blend's.
+    assert first.ranking_effect == pytest.approx(0.5, abs=1e-6)
+    assert first.attention == pytest.approx(_EXPLAINED.history_weights[1])  # type: ignore[index]
+    assert first.similarity == pytest.approx(float(vectors()[20] @ vectors()[1]), abs=1e-6)
+    assert {one.ranking_effect for one in ranked.explanations[1]} == {0.0}
+    assert ranked.effects_missing == ""
+    assert list(ranked.timings_ms) == ["gather", "model_server", "blend", "select", "explain", "describe"]
+
+
+def test_nobody_explains_unasked(engine: RankingEngine) -> None:
+    scorer = EffectScorer(np.zeros((60, HISTORY_LENGTH, 2), np.float32))
+    ranked = engine.rank(replace(_EXPLAINED, explain=False), scorer, 1.0)
+    assert (scorer.asked_rows, ranked.explanations, ranked.effects_missing) == ([], (), "")
+    assert "explain" not in ranked.timings_ms
+
+
+def test_the_ranker_explains_at_most_200_items(engine: RankingEngine) -> None:
+    scorer = EffectScorer(np.full((60, HISTORY_LENGTH, 2), 0.25, np.float32))
+    repeated = replace(_EXPLAINED, candidate_rows=np.arange(60, dtype=np.uint32), count=60)
+    query = replace(repeated, retrieval_scores=np.linspace(0.9, 0.1, 60).astype(np.float32))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explainer, "MAX_EFFECT_COUNT", 5)
+        ranked = engine.rank(query, scorer, 1.0)
+    assert scorer.asked_rows == [0, 1, 2, 3, 4]
+    told = [{one.ranking_effect is not None for one in found} for found in ranked.explanations if found]
+    assert told[0] == {True}
+    assert told[-1] == {False}
+
+
+@pytest.mark.parametrize(
+    ("scorer", "why"),
+    [
+        (RetrievalScorer(), "does not tell effects"),
+        (EffectScorer(None), "model main does not tell effects"),
+        (EffectScorer(np.zeros((60, HISTORY_LENGTH, 1), np.float32)), r"expected effects of shape \(3, 50, 2\)"),
+        (EffectScorer(np.full((60, HISTORY_LENGTH, 2), np.nan, np.float32)), "expected finite effects"),
+        (EffectScorer(NotReady("the model server does not answer")), "the model server does not answer"),
+        (EffectScorer(ModelAnswerInvalid("main", 1, "this", "that")), "expected this, received that"),
+    ],
+)
+def test_without_effects_explanations_do_with_what_retrieval_told(
+    engine: RankingEngine, scorer: RetrievalScorer, why: str
+) -> None:
+    ranked = engine.rank(_EXPLAINED, scorer, 1.0)
+    assert any(ranked.explanations)
+    assert all(one.ranking_effect is None for found in ranked.explanations for one in found)
+    assert re.search(why, ranked.effects_missing)
+
+
+def test_without_time_left_the_ranker_is_not_asked_to_explain(engine: RankingEngine) -> None:
+    scorer = EffectScorer(np.zeros((60, HISTORY_LENGTH, 2), np.float32), pause_seconds=0.05)
+    ranked = engine.rank(_EXPLAINED, scorer, 0.04)
+    assert scorer.asked_rows == []
+    assert "before the ranker was asked to explain" in ranked.effects_missing
+    assert any(ranked.explanations)
+
+
+def test_only_the_newest_50_entries_explain(engine: RankingEngine) -> None:
+    history = History.of_rows(np.array([*range(9), *[59] * 49, 58]))
+    weights = np.zeros(59, np.float32)
+    weights[-2:] = 0.5
+    effects = np.zeros((60, HISTORY_LENGTH, 2), np.float32)
+    # The newest entry stands last of the fifty.
+    effects[:, 49, 0] = 1.0
+    ranked = engine.rank(replace(_EXPLAINED, history=history, history_weights=weights), EffectScorer(effects), 1.0)
+    assert {one.row for found in ranked.explanations for one in found} <= {8, 58, 59}
+    newest = [one for found in ranked.explanations for one in found if one.row == 58]
+    assert newest
+    assert all(one.ranking_effect == pytest.approx(1.0, abs=1e-6) for one in newest)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.integers(0, 59), max_size=80),
+    count=st.integers(1, 70),
+    strength=st.sampled_from([0.0, 0.4, 1.0]),
+    caps=st.lists(st.builds(Cap, st.just("genre"), st.integers(1, 12)), max_size=1),
+    pins=st.lists(st.integers(0, 59), max_size=5),
+    explain=st.booleans(),
+)
+def test_whatever_is_asked_the_answer_is_exactly_the_count_or_says_why_not(
+    engine: RankingEngine, rows: list[int], count: int, strength: float, caps: list[Cap], pins: list[int], explain: bool
+) -> None:
+    query = RankingQuery(
+        history=History.of_rows(np.array([1, 2])),
+        context=Context(),
+        candidate_rows=np.array(rows, np.uint32),
+        retrieval_scores=np.linspace(1, 0, len(rows), dtype=np.float32),
+        count=count,
+        selection=SelectionPolicy(strength, tuple(caps), tuple(pins)),
+        explain=explain,
+        trace=True,
+    )
+    ranked = engine.rank(query, RetrievalScorer(), 5.0)
+    answered = ranked.rows.tolist()
+    assert len(answered) == len(set(answered))
+    assert [rows[index] for index in ranked.candidate_indices.tolist()] == answered
+    assert all(index == rows.index(row) for row, index in zip(answered, ranked.candidate_indices.tolist(), strict=True))
+    there = list(dict.fromkeys(pin for pin in pins if pin in rows))[:count]
+    assert answered[: len(there)] == there
+    available = len(set(rows))
+    if len(answered) == count:
+        assert ranked.shortfall is None
+    else:
+        assert ranked.shortfall is not None
+        assert len(answered) + ranked.shortfall.missing_count == count
+        few = ShortfallReason.TOO_FEW_CANDIDATES
+        assert ranked.shortfall.reason is (few if available < count else ShortfallReason.SELECTION_POLICY)
+        assert caps or available < count
+    for cap in caps:
+        for name in {genre for row in answered[len(there) :] for genre in genres(row)}:
+            free = [row for row in answered[len(there) :] if name in genres(row)]
+            assert len(free) <= cap.max_count
+    if not strength and not there:
+        assert (np.diff(ranked.scores) <= 0).all()
+    assert len(ranked.explanations) == (len(answered) if explain else 0)
 
 
 @pytest.mark.parametrize(

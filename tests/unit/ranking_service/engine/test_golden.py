@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from ranking_service.engine.golden import (
     read_golden,
     write_golden,
 )
-from tests.unit.ranking_service.catalogue import FixedScorer, RetrievalScorer, publish
+from tests.unit.ranking_service.catalogue import FixedScorer, RetrievalScorer, publish, ranker_entry
 from twostage.bundle.errors import BundleCorrupt
 
 _QUESTIONS = [
@@ -102,3 +103,36 @@ def test_a_damaged_golden_file_is_refused(published: RankingEngine, content: str
     (published.generation.path / GOLDEN_PATH).write_text(content)
     with pytest.raises(BundleCorrupt, match=message):
         read_golden(published.generation.path)
+
+
+# As the first program wrote it; every later one reads it.
+_FIRST_FORMAT = """{"score_tolerance":0.001,"order_epsilon":0.0001,"answers":[{"ranker":"","history_rows":[4,5],
+"candidate_rows":[1,2,3],"retrieval_scores":[0.0,0.5,1.0],"rows":[1,2,3],"scores":[0.75,0.3125,0.25]}]}
+"""
+
+
+def test_a_file_of_the_first_format_is_read_and_checked(store_path: Path) -> None:
+    older = RankingEngine.open(publish(store_path).open())
+    path = older.generation.path / GOLDEN_PATH
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_FIRST_FORMAT)
+    assert check_golden(older, RetrievalScorer()) == 1
+
+
+def test_each_ranker_is_asked_its_own_questions(store_path: Path) -> None:
+    rankers = {"main": ranker_entry(), "other": ranker_entry(model="other", blend={"rated": 1.0})}
+    engine = RankingEngine.open(publish(store_path, rankers=rankers).open())
+    questions = [GoldenQuestion((), (1, 2, 3), (0.0, 0.5, 1.0), ranker=name) for name in ("", "main", "other")]
+    answers = golden_answers(engine, RetrievalScorer(), questions)
+    assert [answer.rows for answer in answers] == [[1, 2, 3], [1, 2, 3], [3, 2, 1]]
+    write_golden(engine.generation.path, answers)
+    scorer = RetrievalScorer()
+    assert check_golden(engine, scorer) == 3
+    assert [model for model, *_ in scorer.calls] == ["main", "main", "other"]
+
+    class OtherIsOff(RetrievalScorer):
+        def score(self, model: str, *rest: Any) -> Any:
+            return super().score(model, *rest) + (0.01 if model == "other" else 0.0)
+
+    with pytest.raises(GoldenMismatch, match="golden ranking 3 of 3, ranker other, generation 1: expected score"):
+        check_golden(engine, OtherIsOff())

@@ -131,6 +131,55 @@ def test_diversity_follows_the_formula_of_maximal_marginal_relevance(problem: _P
         taken.append(position)
 
 
+@given(_problems())
+def test_every_step_takes_the_best_that_the_caps_admit_whatever_was_asked(problem: _Problem) -> None:
+    """The whole rule, step by step, with pins, caps and diversity at once."""
+    scores, vectors, strength = problem.scores, problem.vectors.astype(np.float64), problem.strength
+    chosen = problem.solve()
+    pinned = [problem.rows.tolist().index(row) for row in problem.pinned if row in problem.rows.tolist()]
+    pinned = pinned[: problem.count]
+    assert chosen[: len(pinned)] == pinned
+    spread = scores.max() - scores.min() if len(scores) else 0.0
+    relevance = (scores - scores.min()) / spread if spread else np.zeros(len(scores))
+    taken = list(pinned)
+
+    def admits(position: int) -> bool:
+        row = int(problem.rows[position])
+        others = [int(problem.rows[other]) for other in taken]
+        return all(
+            sum(code in _codes(modulus, other) for other in others) < most
+            for modulus, most in problem.caps
+            for code in _codes(modulus, row)
+        )
+
+    def worth(position: int) -> float:
+        if strength <= 0:
+            return float(scores[position])
+        likeness = max((float(vectors[position] @ vectors[other]) for other in taken), default=0.0)
+        return float((1 - strength) * relevance[position] - strength * likeness)
+
+    for position in chosen[len(pinned) :]:
+        admitted = {p: worth(p) for p in range(len(scores)) if p not in taken and admits(p)}
+        assert position in admitted
+        assert admitted[position] >= max(admitted.values()) - 1e-6
+        taken.append(position)
+    if len(taken) < problem.count:
+        assert not any(admits(p) for p in range(len(scores)) if p not in taken)
+
+
+@given(_problems())
+def test_a_pin_that_is_asked_for_twice_stands_once(problem: _Problem) -> None:
+    doubled = replace(problem, pinned=[*problem.pinned, *problem.pinned[::-1]])
+    assert doubled.solve() == problem.solve()
+
+
+@given(st.lists(st.integers(0, 12), max_size=40))
+def test_of_repeated_rows_the_first_is_kept_in_order(rows: list[int]) -> None:
+    kept = first_occurrences(np.array(rows, np.uint32))
+    expected = [place for place, row in enumerate(rows) if row not in rows[:place]]
+    assert (list(range(len(rows))) if kept is None else kept.tolist()) == expected
+
+
 def test_full_strength_takes_the_unlike_item_before_the_better_scored_twin() -> None:
     vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     scores = np.array([0.9, 0.8, 0.1])

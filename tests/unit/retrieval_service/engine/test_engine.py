@@ -107,6 +107,27 @@ def test_only_the_newest_50_entries_count(engine: RetrievalEngine) -> None:
     np.testing.assert_array_equal(long, short)
 
 
+@pytest.mark.parametrize("shard", [False, True])
+@pytest.mark.parametrize("rows", [[3], [3, 14, 3, 15], list(range(100, 163))])
+def test_the_parts_of_the_history_are_told_when_asked_for(
+    engine: RetrievalEngine, items: TinyCatalogue, rows: list[int], shard: bool
+) -> None:
+    query = RetrievalQuery(history(*rows), 10, return_history_weights=True)
+    weights = engine.gather(query).history_weights if shard else engine.retrieve(query).history_weights
+    assert weights is not None
+    assert weights.shape == (len(rows),)
+    assert not weights[:-50].any()
+    assert weights.sum() == pytest.approx(1.0, abs=1e-5)
+    pooled = weights @ items.vectors[rows]
+    vector = engine.user_vector(history(*rows))
+    np.testing.assert_allclose(pooled / np.linalg.norm(pooled), vector, atol=1e-5)
+
+
+def test_parts_of_no_history_and_parts_that_nobody_asked_for_are_none(engine: RetrievalEngine) -> None:
+    assert engine.retrieve(RetrievalQuery(history(), 5, return_history_weights=True)).history_weights is None
+    assert engine.retrieve(RetrievalQuery(history(1, 2), 5)).history_weights is None
+
+
 def test_without_a_history_there_is_no_user_vector(engine: RetrievalEngine) -> None:
     assert engine.user_vector(history()) is None
 

@@ -19,15 +19,16 @@ def tower() -> UserTower:
     return UserTower(user_tower_path(DIMENSION), DIMENSION, 50)
 
 
-def in_numpy(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The tower of tests/tiny_models.py, computed again."""
+def in_numpy(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The tower of tests/tiny_models.py, computed again: the vector, and what each entry weighs."""
     generator = np.random.default_rng(7)
     dense = generator.normal(size=(DIMENSION, 8)) / DIMENSION**0.5
     score = generator.normal(size=(8, 1))
     scores = (np.tanh(vectors.astype(np.float64) @ dense) @ score)[:, 0]
     weights = np.exp(scores - scores.max())
-    pooled = weights / weights.sum() @ vectors
-    return np.asarray(pooled / np.linalg.norm(pooled))
+    weights /= weights.sum()
+    pooled = weights @ vectors
+    return np.asarray(pooled / np.linalg.norm(pooled)), weights
 
 
 def history(count: int, seed: int = 0) -> NDArray[np.float32]:
@@ -37,7 +38,23 @@ def history(count: int, seed: int = 0) -> NDArray[np.float32]:
 @pytest.mark.parametrize("count", [1, 2, 49, 50])
 def test_answers_what_numpy_does(tower: UserTower, count: int) -> None:
     vectors = history(count)
-    np.testing.assert_allclose(tower.encode(vectors), in_numpy(vectors), atol=1e-5)
+    np.testing.assert_allclose(tower.encode(vectors), in_numpy(vectors)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 49, 50])
+def test_tells_what_each_entry_weighs(tower: UserTower, count: int) -> None:
+    vectors = history(count)
+    vector, weights = tower.encode_weighing(vectors)
+    np.testing.assert_array_equal(vector, tower.encode(vectors))
+    assert weights is not None
+    np.testing.assert_allclose(weights, in_numpy(vectors)[1], atol=1e-5)
+
+
+def test_a_tower_of_an_older_bundle_does_not_tell_and_encodes_alike(tower: UserTower) -> None:
+    silent = UserTower(user_tower_path(DIMENSION, weighing=False), DIMENSION, 50)
+    vector, weights = silent.encode_weighing(history(7))
+    assert weights is None
+    np.testing.assert_allclose(vector, tower.encode(history(7)), atol=1e-6)
 
 
 def test_a_longer_history_before_leaves_no_trace(tower: UserTower) -> None:

@@ -150,6 +150,7 @@ def test_matrix_factorisation_finds_planted_tastes_and_does_so_again(random_prob
 def test_every_baseline_keeps_the_promises_of_a_recommender(random_problem: Problem) -> None:
     users = random_problem.groups["warm"]
     for fitted in fit_baselines(random_problem):
+        assert fitted.fit_seconds is not None
         assert fitted.fit_seconds >= 0
         check_lists(fitted.recommender.name, fitted.recommender.recommend(users, 30), random_problem, users, 30)
 

@@ -78,4 +78,5 @@ def made_examples(items: ItemInputs, people_count: int) -> Examples:
         next_scores=(is_next * scores[:, :, None]).sum(axis=1).ravel().astype(np.float32),
         learn_offsets=offsets,
         learnable=np.arange(offsets[-1]),
+        item_counts=np.full(ITEM_COUNT, 3),
     )

@@ -8,8 +8,9 @@ import pytest
 from tests.unit.training.ranker.made_examples import LIKED, SAVED, SIZES, made_examples, made_items
 from tests.unit.training.tiny_dataset import ACTIONS
 from training import runtime
+from training.ranker.families.content import ContentRanker
+from training.ranker.families.registry import build_ranker
 from training.ranker.first_guess import FIRST_GUESSES, FirstGuess, choose_first_guess
-from training.ranker.model import RankerModel, build_ranker
 from training.ranker.probe import probe_order
 from training.ranker.scorer import RankerScorer
 
@@ -20,11 +21,13 @@ PEOPLE = np.arange(80)
 
 
 @pytest.fixture
-def model() -> RankerModel:
-    return build_ranker(SIZES, ACTIONS, vector_size=4, feature_count=3)
+def model() -> ContentRanker:
+    made = build_ranker("content", SIZES, ACTIONS, vector_size=4, feature_count=3)
+    assert isinstance(made, ContentRanker)
+    return made
 
 
-def test_each_action_starts_from_what_it_follows(model: RankerModel) -> None:
+def test_each_action_starts_from_what_it_follows(model: ContentRanker) -> None:
     examples = made_examples(ITEMS, len(PEOPLE))
     scorer = RankerScorer(model, ITEMS)
     chosen = choose_first_guess(model, scorer, examples, PEOPLE)
@@ -38,7 +41,7 @@ def test_each_action_starts_from_what_it_follows(model: RankerModel) -> None:
     np.testing.assert_allclose(logits[:, :, LIKED], np.log(1e-3 + np.maximum(cosines, 0) ** 6), atol=1e-3)
 
 
-def test_no_action_starts_below_the_retrieval_order(model: RankerModel) -> None:
+def test_no_action_starts_below_the_retrieval_order(model: ContentRanker) -> None:
     examples = made_examples(ITEMS, len(PEOPLE))
     rng = np.random.default_rng(3)
     # Next items drawn from all candidates: what ranks best is chance, the retrieval order included.
@@ -52,7 +55,7 @@ def test_no_action_starts_below_the_retrieval_order(model: RankerModel) -> None:
     assert all(np.greater_equal(guess, retrieval))
 
 
-def test_an_action_that_nobody_did_starts_from_the_retrieval_order(model: RankerModel) -> None:
+def test_an_action_that_nobody_did_starts_from_the_retrieval_order(model: ContentRanker) -> None:
     chosen = choose_first_guess(model, RankerScorer(model, ITEMS), made_examples(ITEMS, 20), np.arange(20))
     assert chosen["rated"] == FIRST_GUESSES[0] == FirstGuess(0.0, 10.0)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from retrieval_service.engine.user_tower import UserTower
 from tests.unit.training.tiny_dataset import tiny_dataset
 from training import runtime
 from training.config import TowerConfig
@@ -51,17 +52,29 @@ def test_an_empty_history_is_a_vector_of_zeros() -> None:
     assert not encode_users(tower, vectors, rows, mask).any()
 
 
-def test_the_user_tower_answers_alike_in_litert() -> None:
-    tower = build_user_tower(TowerConfig(vector_size=16))
-    vectors, _, _ = _histories([1], 16)
-    assert len(user_tower_to_litert(tower, vectors)) > 1000
+def test_the_user_tower_answers_alike_in_litert(tmp_path: Path) -> None:
+    tower = build_user_tower(TowerConfig(vector_size=16, attention_size=8))
+    rng = np.random.default_rng(1)
+    tower.set_weights([rng.normal(size=w.shape).astype(np.float32) for w in tower.get_weights()])
+    hidden, bias, score = tower.get_weights()
+    vectors, rows, mask = _histories([3, 50], 16)
+    path = tmp_path / "user_tower.tflite"
+    path.write_bytes(user_tower_to_litert(tower, vectors))
+    served = UserTower(path, 16, HISTORY_LENGTH)
+    for person, length in enumerate([3, 50]):
+        own = vectors[rows[person, :length]]
+        vector, weights = served.encode_weighing(own)
+        np.testing.assert_allclose(vector, encode_users(tower, vectors, rows, mask)[person], atol=1e-5)
+        scores = (np.tanh(own.astype(np.float64) @ hidden + bias) @ score)[:, 0]
+        assert weights is not None
+        np.testing.assert_allclose(weights, np.exp(scores) / np.exp(scores).sum(), atol=1e-5)
 
 
 def test_a_conversion_that_answers_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     tower = build_user_tower(TowerConfig(vector_size=16))
     vectors, _, _ = _histories([1], 16)
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
-    with pytest.raises(ExportMismatch, match="user tower in LiteRT"):
+    with pytest.raises(ExportMismatch, match="user_vector of the user tower in LiteRT"):
         user_tower_to_litert(tower, vectors)
 
 

@@ -60,6 +60,72 @@ def test_the_replica_with_the_least_in_flight_is_asked(pair: tuple[ServiceServer
             assert [a.in_flight_count, b.in_flight_count, c.in_flight_count] == [0, 0, 0]
 
 
+def test_only_those_that_hold_a_generation_are_asked_for_it(pair: tuple[ServiceServer, ServiceServer]) -> None:
+    with Replicas(",".join(server.address for server in pair), lambda _channel: None, connection_count=2) as replicas:
+        new, lagging = replicas.all()
+        for connection in replicas.connections():
+            assert connection.held is None
+            connection.held = frozenset((3, 2) if connection.address == new.address else (2, 1))
+        assert len(replicas.connections()) == 4
+        assert {replicas.pick(holding=[3]).address for _ in range(8)} == {new.address}
+        assert {replicas.pick(holding=[1]).address for _ in range(8)} == {lagging.address}
+        # Work in flight and turns decide among those that hold one of several.
+        assert set(Counter(replicas.pick(holding=[3, 2]) for _ in range(8)).values()) == {2}
+        with new, new:
+            assert replicas.pick(holding=[3]).address == new.address
+        with pytest.raises(NotReady, match=f"no replica that holds generation 5 or 4 at {replicas.target}"):
+            replicas.pick(holding=[5, 4])
+        with pytest.raises(NotReady):
+            replicas.pick(exclude=[new], holding=[3])
+        assert {replicas.pick().address for _ in range(8)} == {new.address, lagging.address}
+
+
+def test_those_of_which_nothing_is_known_are_asked_when_nobody_is_known_to_hold_it(
+    pair: tuple[ServiceServer, ServiceServer],
+) -> None:
+    with Replicas(",".join(server.address for server in pair), lambda _channel: None) as replicas:
+        known, unknown = replicas.all()
+        known.held = frozenset([2])
+        assert {replicas.pick(holding=[2]) for _ in range(4)} == {known}
+        assert {replicas.pick(holding=[3]) for _ in range(4)} == {unknown}
+        known.held = None
+        assert {replicas.pick(holding=[3]) for _ in range(4)} == {known, unknown}
+
+
+def test_a_replica_is_forgotten_when_its_connection_goes_down_and_told_of_when_it_is_back() -> None:
+    down = echo_server()
+    told: list[str] = []
+    with echo_server() as up:
+        down.start()
+        down.set_serving()
+        port = down.port
+        addresses = f"{down.address},{up.address}"
+        with Replicas(addresses, say_stub, on_change=lambda: told.append("change")) as replicas:
+            first, second = replicas.all()
+            eventually(lambda: len(told) >= 2)
+            ask(replicas)
+            ask(replicas)
+            first.held = second.held = frozenset([1])
+            down.stop(0)
+            eventually(lambda: first.failing)
+            assert [replica.held for replica in replicas.all()] == [None, frozenset([1])]
+            before = len(told)
+            with echo_server(port=port):
+                eventually(lambda: not first.failing)
+                eventually(lambda: len(told) > before)
+
+
+def test_what_a_replica_says_it_holds_is_noted_and_somebody_is_told() -> None:
+    told: list[str] = []
+    with Replicas("127.0.0.1:1", lambda _channel: None, on_change=lambda: told.append("change")) as replicas:
+        (replica,) = replicas.all()
+        before = len(told)
+        replica.correct([2, 1])
+        assert (replica.held, len(told)) == (frozenset([1, 2]), before + 1)
+        replica.correct([])
+        assert replica.held is None
+
+
 def test_excluding_every_replica_is_not_ready() -> None:
     with Replicas("a:1", lambda _channel: None) as replicas, pytest.raises(NotReady, match="no replica at a:1"):
         replicas.pick(exclude=replicas.all())

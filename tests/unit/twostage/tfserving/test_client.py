@@ -57,7 +57,11 @@ class Server:
         self._server.start()
 
     def _answer(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self.answer(request, context)
+        response = self.answer(request, context)
+        # As every model server does: it says who answered.
+        if isinstance(response, messages.PredictResponse) and not response.HasField("model_spec"):
+            response.model_spec.CopyFrom(request.model_spec)
+        return response
 
     def fail(self, code: grpc.StatusCode, message: str) -> None:
         def answer(_request: Any, context: grpc.ServicerContext) -> Any:
@@ -166,7 +170,7 @@ def test_one_call_more_than_allowed_is_refused_here_and_places_come_back(
     # A failure gives its place back too.
     for _ in range(3):
         with pytest.raises(TensorError):
-            client.predict("m", 1, {"a": np.zeros(1, np.complex64)}, timeout_seconds=5)
+            client.predict("m", 1, {"a": np.zeros(1, "datetime64[D]")}, timeout_seconds=5)
     assert client.predict("m", 1, {}, timeout_seconds=5) == {}
 
 
