@@ -120,6 +120,7 @@ def test_the_parts_of_the_history_are_told_when_asked_for(
     assert weights.sum() == pytest.approx(1.0, abs=1e-5)
     pooled = weights @ items.vectors[rows]
     vector = engine.user_vector(history(*rows))
+    assert vector is not None
     np.testing.assert_allclose(pooled / np.linalg.norm(pooled), vector, atol=1e-5)
 
 
