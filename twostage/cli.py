@@ -19,7 +19,7 @@ _COMMANDS = {
     "recommend": ("twostage.commands.recommend:recommend", "Ask the gateway and print a table."),
     "similar": ("twostage.commands.similar:similar", "Ask the gateway what is like an item and print a table."),
     "status": ("twostage.commands.status:status", "Who holds which generation, health and versions."),
-    "generations": ("twostage.commands.generations:generations", "List and verify a store's generations."),
+    "generations": ("twostage.commands.generations:generations", "List, verify and roll back a store's generations."),
     "load": ("twostage.commands.load:load", "Send an open-loop load to a gateway."),
     "demo": ("twostage.commands.demo:demo", "Train, serve and recommend once, end to end."),
 }

@@ -39,3 +39,4 @@ store_option = click.option(
     show_envvar=True,
     help="The store's folder, or its URL, as s3://bucket/prefix.",
 )
+"""For commands that work on a store: a ``Path`` or the text of a URL, for twostage.bundle.open_store."""

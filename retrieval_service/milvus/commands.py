@@ -17,7 +17,7 @@ from retrieval_service.milvus.connection import connect, one_line
 from retrieval_service.milvus.milvus_index import MilvusIndex, SearchPlan
 from retrieval_service.milvus.push import INDEX_KINDS, IndexKind, drop_earlier, push
 from twostage.bundle.errors import BundleError
-from twostage.bundle.store import Store
+from twostage.bundle.open_store import open_store
 from twostage.errors import NotReady, TwostageError
 from twostage.options import store_option
 from twostage.terminal import make_console
@@ -85,7 +85,7 @@ def main() -> None:
 @click.option("--replace", is_flag=True, help="Drop this generation's collection first if it is there.")
 @click.option("--drop-old", is_flag=True, help="Drop the collections of earlier generations but the newest of them.")
 def push_command(
-    store_path: Path,
+    store_path: Path | str,
     uri: str,
     token: str,
     generation: int | None,
@@ -139,7 +139,7 @@ def push_command(
     "--effort", type=click.FloatRange(0.01, 100), default=1.0, show_default=True, help="Multiplies the depth."
 )
 def check_command(
-    store_path: Path,
+    store_path: Path | str,
     uri: str,
     token: str,
     generation: int | None,
@@ -177,15 +177,16 @@ def check_command(
     )
 
 
-def _collection(store_path: Path, generation: int | None, tower: str | None, prefix: str) -> Collection:
+def _collection(store_path: Path | str, generation: int | None, tower: str | None, prefix: str) -> Collection:
     if not prefix.isidentifier() or not prefix.isascii() or prefix.startswith("_"):
         raise click.BadParameter(
             f"expected letters, digits and underscores, received {prefix!r}", param_hint="--prefix"
         )
-    opened = Store(store_path).open(generation)
+    store = open_store(store_path)
+    opened = store.open(generation)
     towers = opened.manifest.towers
     if tower is not None and tower not in towers:
         raise click.BadParameter(f"expected one of {', '.join(towers)}, received {tower!r}", param_hint="--tower")
     named = towers[tower or opened.manifest.default_tower]
     # The sum names the collection, so what is pushed under it must be what was summed.
-    return Collection.of(Store(store_path).open(opened.number, verify=(named.item_vectors,)), tower, prefix)
+    return Collection.of(store.open(opened.number, verify=(named.item_vectors,)), tower, prefix)

@@ -11,8 +11,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from twostage.bundle.histories import UserHistory, known_people
-from twostage.bundle.store import Store
+from twostage.bundle.open_store import open_store
 from twostage.open_loop import LoadResult, run_load
+from twostage.options import read_location
 from twostage.terminal import make_console
 from twostage.v1 import gateway_pb2
 
@@ -29,7 +30,8 @@ _PERCENTILES = (50, 90, 99, 99.9)
 @click.option(
     "--store",
     "store_path",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="FOLDER|URL",
+    callback=read_location,
     help="Ask for up to 1,000 people whose histories this store carries.",
 )
 def load(
@@ -39,7 +41,7 @@ def load(
     count: int,
     timeout_ms: float,
     users: tuple[str, ...],
-    store_path: Path | None,
+    store_path: Path | str | None,
 ) -> None:
     """Send RATE requests a second for SECONDS, whether or not earlier ones came back.
 
@@ -64,8 +66,8 @@ def load(
         raise click.ClickException(f"{sum(result.errors.values())} of {result.due_count} requests failed")
 
 
-def _people(store_path: Path | None) -> list[UserHistory]:
-    return known_people(Store(store_path), limit=1000) if store_path else []
+def _people(store_path: Path | str | None) -> list[UserHistory]:
+    return known_people(open_store(store_path), limit=1000) if store_path else []
 
 
 def _print(console: Console, result: LoadResult, rate: float) -> None:
