@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write everything as JSON.")
 def evaluate(
     data_path: Path,
-    store_path: Path,
+    store_path: Path | str,
     generation: int | None,
     rankers: tuple[str, ...] | None,
     baselines: str,

@@ -49,7 +49,7 @@ def index() -> None:
 @click.option("--publish", is_flag=True, help="Publish the next generation: this one with the index that was chosen.")
 @seed_option
 def tune(
-    store_path: Path,
+    store_path: Path | str,
     generation: int | None,
     recall_target: float,
     at: int,

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @reliability_option
 def train(
     data_path: Path,
-    store_path: Path,
+    store_path: Path | str,
     profile_name: str,
     seed: int,
     rankers: tuple[str, ...],

@@ -26,6 +26,8 @@ from training.ranker.scorer import RankerScorer
 from training.saved_model_scorer import SavedModelScorer, saved_model_scorer
 from training.train import TrainedModels, train
 from twostage.bundle.generation import Generation
+from twostage.bundle.histories import histories_folder, read_histories
+from twostage.bundle.open_store import open_store
 from twostage.bundle.store import Store
 from twostage.features.context import Context
 from twostage.features.history import History
@@ -188,6 +190,19 @@ def test_what_was_measured_is_shown_and_drawn(evaluation: OfflineEvaluation, tmp
     assert "ECE" in text
     for name in ("measures.png", "reliability.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_a_generation_behind_a_url_is_whole_for_who_fetches_it(models: TrainedModels, tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/remote"
+    publish(models, open_store(url, cache=tmp_path / "mine"))
+    store = open_store(url, cache=tmp_path / "theirs")
+    assert store.current() == 1
+    store.fetch(1)
+    store.fetch_histories(1)
+    generation = store.open(1, verify=("",))
+    scorer = saved_model_scorer(store.path, 1, generation.manifest.rankers)
+    assert check_golden(RankingEngine.open(generation), scorer) == 12
+    assert len(list(read_histories(histories_folder(store, 1)))) > 100
 
 
 def test_a_ranker_with_weights_that_are_no_numbers_is_never_published(models: TrainedModels, tmp_path: Path) -> None:
