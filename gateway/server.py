@@ -122,7 +122,7 @@ def build(
         users = SqliteUserStore(settings.users)
         server.on_close(users.close)
         keeper.watch()
-        routes = StageRoutes(lambda: keeper.all, retrieval, ranking)
+        routes = StageRoutes(lambda: keeper.all, retrieval, ranking, keeper.note_asked)
         servicer.loaded = Loaded(
             Pipeline(routes, users, candidate_count=settings.candidate_count, observer=observer),
             SimilarItems(routes, observer),

@@ -76,7 +76,7 @@ def _run(flags: Flags, stop: threading.Event, hurry: threading.Event) -> int:
         return _refuse(error)
     if cut_off_count:
         # Graphs that still run cannot be stopped, and TensorFlow does not survive being torn down beneath them.
-        logging.getLogger(__name__).warning("%d calls outlived the grace and were cut off", cut_off_count)
+        logging.getLogger(__name__).warning("%d calls or loads did not end in time and are cut off", cut_off_count)
         logging.shutdown()
         os._exit(0)
     return 0

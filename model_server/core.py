@@ -71,12 +71,16 @@ class Core:
         """Ends waiting and polling; safe in a signal handler."""
         self._stopping.set()
 
-    def stop(self) -> None:
-        """Frees everything; calls should have ended before."""
+    def stop(self) -> int:
+        """Frees everything; calls should have ended before.
+
+        Returns:
+            How many loads still run, which nothing can stop.
+        """
         self._stopping.set()
         if self._poller.is_alive():
             self._poller.join()
-        self._lifecycle.stop()
+        return self._lifecycle.stop()
 
     def reload(self, models: Mapping[str, ModelConfig]) -> None:
         """Replaces the whole configuration and returns when every new model has an available version.

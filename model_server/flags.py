@@ -167,9 +167,11 @@ def _boolean(text: str) -> bool:
 
 def _integer_or_text(text: str) -> int | str:
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         return text
+    # As in the real server what is no int of C is a text.
+    return number if -_INT32_MAX - 1 <= number <= _INT32_MAX else text
 
 
 def _check(flags: Flags) -> None:

@@ -25,6 +25,8 @@ from model_server.servable import Servable
 from model_server.transition import HeldVersion, Phase, Transition
 
 _LOG = logging.getLogger(__name__)
+# A load that takes longer ends with the process: nobody wants its model any more.
+_LAST_LOADS_SECONDS = 1.0
 _CODES_OF_ERRORS = {
     errno.ENOTDIR: grpc.StatusCode.FAILED_PRECONDITION,
     errno.ENOENT: grpc.StatusCode.NOT_FOUND,
@@ -117,6 +119,7 @@ class Lifecycle:
         self._loaders = ThreadPoolExecutor(load_threads, thread_name_prefix="load")
         self._unloaders = ThreadPoolExecutor(unload_threads, thread_name_prefix="unload")
         self._timers: set[threading.Timer] = set()
+        self._loading_count = 0
         self._stopped = False
 
     def aspire(self, model: str, versions: Mapping[int, Path]) -> None:
@@ -180,22 +183,29 @@ class Lifecycle:
         with self._changed:
             return self._changed.wait_for(lambda: satisfied(self._snapshot), timeout_seconds)
 
-    def stop(self) -> None:
-        """Ends everything: nothing loads any more, and what is loaded is freed. Calls should have ended before."""
+    def stop(self) -> int:
+        """Ends everything: nothing loads any more, and what is loaded is freed. Calls should have ended before.
+
+        Returns:
+            How many loads still run: nothing can stop a load, and a warm-up may take for ever.
+        """
         with self._changed:
             self._stopped = True
             timers = list(self._timers)
             models = list(self._models)
         for timer in timers:
             timer.cancel()
-        self._loaders.shutdown(wait=True, cancel_futures=True)
+        self._loaders.shutdown(wait=False, cancel_futures=True)
         with self._changed:
+            self._changed.wait_for(lambda: not self._loading_count, _LAST_LOADS_SECONDS)
+            loading_count = self._loading_count
             for model in models:
                 for version in self._models[model].values():
                     version.aspired = False
                     if version.state is State.AVAILABLE:
                         self._start_unloading(version)
         self._unloaders.shutdown(wait=True)
+        return loading_count
 
     def _find(self, model: str, number: int | None) -> _Version:
         held = self._models.get(model, {})
@@ -242,6 +252,7 @@ class Lifecycle:
             if self._stopped or version.state is State.END:
                 return
             version.attempt_count += 1
+            self._loading_count += 1
             # As in the real server a version whose folder cannot be read ends without having been LOADING.
             if error is None:
                 version.state = State.LOADING
@@ -250,6 +261,7 @@ class Lifecycle:
         if error is None:
             servable, error = self._load_now(version)
         with self._changed:
+            self._loading_count -= 1
             cancelled = servable is not None and not version.aspired
             if error is not None:
                 _LOG.error("loading %s failed: %s", version, error)

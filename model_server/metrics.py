@@ -16,6 +16,8 @@ _LIMITS_US = tuple(10 * 1.8**step for step in range(33))
 _LIMIT_TEXTS = (*(f"{limit:g}" for limit in _LIMITS_US), "+Inf")
 # Names of models that do not exist come from clients; past this many, new ones are counted together.
 _MAX_SERIES = 1000
+# A name may be as long as a message.
+_MAX_NAME_CHARACTERS = 1000
 _OTHER_MODELS = "(other models)"
 
 Labels = tuple[str, ...]
@@ -39,7 +41,8 @@ class Metrics:
         """
         labels = (model, status)
         with self._lock:
-            if labels not in self._requests and len(self._requests) >= _MAX_SERIES:
+            full = len(self._requests) >= _MAX_SERIES or len(model) > _MAX_NAME_CHARACTERS
+            if full and labels not in self._requests:
                 labels = (_OTHER_MODELS, status)
             self._requests[labels] = self._requests.get(labels, 0) + 1
 

@@ -136,9 +136,11 @@ def _refusal(method: str, path: str, prediction: re.Match[str] | None) -> Servin
 def _name(spec: Any, question: re.Match[str], model: str) -> None:
     spec.name = model
     if question[2]:
-        if int(question[2]) > _INT64_MAX:
+        digits = question[2].lstrip("0") or "0"
+        # Python reads no number of thousands of digits.
+        if len(digits) > len(str(_INT64_MAX)) or int(digits) > _INT64_MAX:
             raise invalid_argument(f"Failed to convert version: {question[2]} to numeric.")
-        spec.version.value = int(question[2])
+        spec.version.value = int(digits)
     elif question[3]:
         spec.version_label = unquote(question[3])
 

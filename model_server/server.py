@@ -66,7 +66,7 @@ def serve(
         metrics_path: Where the REST port exposes metrics; None does not.
 
     Returns:
-        How many calls were cut off because they outlived the grace.
+        How many calls and loads still run: calls that outlived the grace, and loads that nothing can stop.
 
     Raises:
         StartError: A bad configuration, an address that was taken meanwhile, or a model that cannot be loaded.
@@ -98,8 +98,8 @@ def serve(
     except (ServingError, AddressUnavailable) as error:
         raise StartError(str(error)) from error
     finally:
-        core.stop()
-    return threads.busy_count
+        loading_count = core.stop()
+    return threads.busy_count + loading_count
 
 
 def _make_lifecycle(flags: Flags) -> Lifecycle:

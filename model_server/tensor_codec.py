@@ -40,6 +40,10 @@ _LIST_ITEM: dict[int, np.dtype[Any]] = {
     types_pb2.DT_COMPLEX128: np.dtype(np.float64),
 }
 _MAX_BYTES = 2**31 - 1
+# NumPy's; TensorFlow's is 254.
+_MAX_RANK = 64
+# A varint of 64 bits.
+_MAX_LENGTH_BYTES = 10
 
 
 class TensorParseError(ValueError):
@@ -60,13 +64,19 @@ def decode(tensor: tensor_pb2.TensorProto, content: memoryview | None = None) ->
         An array, possibly read-only; strings as objects of ``bytes``.
 
     Raises:
-        TensorParseError: Unset or unknown data type, negative or enormous sizes, or a wrong length of content. The real
-            server's limit on sizes is its memory; here it is the 2 GiB that a message may have.
+        TensorParseError: Unset or unknown data type, negative or enormous sizes, more than 64 dimensions, or a wrong
+            length of content. The real server's limit on sizes is its memory; here it is the 2 GiB that a message may
+            have.
     """
     shape = tuple([dim.size for dim in tensor.tensor_shape.dim])
     if shape and min(shape) < 0:
         raise TensorParseError(f"negative size in shape {shape}")
+    if len(shape) > _MAX_RANK:
+        raise TensorParseError(f"{len(shape)} dimensions")
     count = math.prod(shape)
+    if not count and math.prod(filter(None, shape)) > _MAX_BYTES:
+        # NumPy multiplies the sizes beside a 0 and finds the array too large.
+        raise TensorParseError(f"a tensor of shape {shape} is too large")
     if content is None:
         content = tensor.tensor_content
     if tensor.dtype == types_pb2.DT_STRING:
@@ -185,6 +195,8 @@ def _decode_string_list(content: bytes, count: int) -> list[bytes]:
             while True:
                 if position == len(content):
                     raise TensorParseError("the content of a string tensor ends within its lengths")
+                if shift == 7 * _MAX_LENGTH_BYTES:
+                    raise TensorParseError("a length in the content of a string tensor has no end")
                 byte = content[position]
                 position += 1
                 length |= (byte & 0x7F) << shift

@@ -31,6 +31,9 @@ def versions_on_disk(base_path: Path) -> dict[int, Path]:
         names = sorted(entry.name for entry in base_path.iterdir())
     except OSError as error:
         raise BasePathMissingError(f"Could not find base path {base_path}: {error.strerror}") from error
+    except ValueError as error:
+        # A path that holds a zero.
+        raise BasePathMissingError(f"Could not find base path {base_path}: {error}") from error
     found: dict[int, Path] = {}
     for name in names:
         number = _NUMBER.fullmatch(name)

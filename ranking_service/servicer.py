@@ -69,6 +69,8 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
             item_count=len(ranked),
             **{f"{stage}_ms": round(ms, 3) for stage, ms in ranked.timings_ms.items()},
         )
+        if ranked.effects_missing:
+            request_event.attach(effects_missing=ranked.effects_missing)
         response = to_response(engine.number, ranked)
         # The whole of it beside the steps, so that the caller can tell its own wait from the work.
         response.timings.add(stage=SERVICE, compute_ms=1e3 * (perf_counter() - start))

@@ -288,6 +288,11 @@ def _write_golden(writer: GenerationWriter, stages: Stages, some: tuple[Requests
     others = [name for name in manifest.rankers if name != manifest.default_ranker]
     for name in others:
         questions += [replace(question, ranker=name) for question in questions[:_GOLDEN_COUNT_OF_OTHERS]]
+    # A blend of a request may ask for what the ranker's own blend leaves out. The first question is of nobody.
+    somebody = questions[min(1, len(histories) - 1)]
+    for name, entry in manifest.rankers.items():
+        silent = [action for action in entry.actions if not entry.blend.get(action)]
+        questions += [replace(somebody, ranker=name, blend={action: 1.0}) for action in silent]
     write_ranking_golden(writer.path, ranking_answers(stages.ranking, stages.scorer, questions))
 
 

@@ -23,7 +23,7 @@ class HistoryImport:
         store: The store.
         users: The user store's SQLite file.
         on_line: Called with (name, line) for what an import prints.
-        say: Called with a line for a person when an import in the background failed.
+        say: Called with a line for a person when an import in the background failed, or must wait for the store.
     """
 
     def __init__(
@@ -45,8 +45,9 @@ class HistoryImport:
             ChildFailedError: The import failed.
             BundleError: The histories of a remote store cannot be fetched.
         """
-        self._tried.add(generation)
         self._store.fetch_histories(generation)
+        # From here on a failure is told, and another try would fail alike.
+        self._tried.add(generation)
         folder = histories_folder(self._store, generation)
         if not folder.is_dir() or self._stopping.is_set():
             return
@@ -85,12 +86,19 @@ class HistoryImport:
             self._thread.join()
 
     def _follow(self) -> None:
+        told = ""
         while not self._stopping.wait(_LOOK_SECONDS):
             try:
                 current = self._store.current()
-                if current not in self._tried:
-                    self.run(current)
-            except ChildFailedError as error:
-                self._say(str(error))
             except (BundleError, OSError):
                 continue  # the servers tell what is wrong with the store
+            if current in self._tried:
+                continue
+            try:
+                self.run(current)
+            except ChildFailedError as error:
+                self._say(str(error))
+            except (BundleError, OSError) as error:
+                # Servers read no histories, so nobody else tells. The store may answer at the next look.
+                if told != (told := f"the histories of generation {current} cannot be fetched: {error}"):
+                    self._say(told)

@@ -17,6 +17,7 @@ from twostage.bundle.checksums import verify_files
 from twostage.bundle.errors import BundleError
 from twostage.bundle.store import Store
 from twostage.generations.model_config import model_config_text
+from twostage.generations.pointer import named_by
 from twostage.history_import import HistoryImport
 from twostage.model_server_process import model_server_process
 from twostage.processes import ChildFailedError, ServiceProcess, describe_exit
@@ -138,7 +139,7 @@ class Stack:
         self._deaths: dict[str, int] = {}
         self._restart_at: dict[str, float] = {}
         self._histories = HistoryImport(store, users, on_line=on_line, say=say)
-        self._named = self._nameable(store.current())
+        self._named = self._nameable(_named_by_current(store))
         self.generation = next(iter(self._named))
         index = store.manifest(self.generation).tower.index
         self.listeners = _listeners(ports, len(index.shard_files) if by_shard else 1)
@@ -170,9 +171,10 @@ class Stack:
         """Imports the histories that training wrote into the user store; those imported before are left alone.
 
         Raises:
-            ChildFailedError: The import failed.
+            ChildFailedError: A port is taken, which is told before an import that takes a while; or the import failed.
             BundleError: The histories of a remote store cannot be fetched.
         """
+        self._require_free_ports()
         self._histories.run(self.generation)
 
     def start(self, timeout_seconds: float = 60.0) -> dict[str, float]:
@@ -299,6 +301,21 @@ class Stack:
     def _model_available(self) -> bool:
         with ModelServerClient(f"127.0.0.1:{self.ports.model_server}") as client:
             return any(_is_available(client, model, number) for number, model in self._named.items())
+
+
+def _named_by_current(store: Store) -> int:
+    """What CURRENT names, whether or not it is there, as for the servers; what cannot be served is told later.
+
+    Raises:
+        BundleError: CURRENT names nothing.
+    """
+    try:
+        return store.current()
+    except BundleError as error:
+        named = named_by(error)
+        if named is None:
+            raise
+        return named
 
 
 def _is_available(client: ModelServerClient, model: str, version: int) -> bool:

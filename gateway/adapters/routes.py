@@ -32,7 +32,8 @@ class StageRoutes:
     comes first, because every shard must hold it.
 
     Args:
-        catalogues: Tells what the gateway holds, the active one first; the same tuple until that changes.
+        catalogues: Tells what the gateway holds, the active one first.
+        note_asked: Told each generation that is chosen.
         retrieval: The first stage's replicas: of each shard, or of one that holds all rows.
         ranking: The second stage's.
     """
@@ -42,13 +43,14 @@ class StageRoutes:
         catalogues: Callable[[], tuple[Catalogue, ...]],
         retrieval: Sequence[RetrievalReplicas],
         ranking: RankingReplicas,
+        note_asked: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._catalogues = catalogues
+        self._note_asked = note_asked
         self._retrieval = retrieval
         self._ranking = ranking
         self._stages: tuple[Replicas[Any], ...] = (*retrieval, ranking)
         self._ranking_adapter = RankingAdapter(ranking)
-        self._own: _Own | None = None
 
     def choose(self) -> Route[CandidateMessage]:
         """Chooses for a recommendation; see :meth:`Routes.choose`."""
@@ -80,15 +82,12 @@ class StageRoutes:
         return SimilarRoute(own.by_number[wanted[0]], _Absent(RETRIEVAL, _without(own, {RETRIEVAL: shards})))
 
     def _what_is_held(self) -> _Own:
-        """What the gateway holds, put in order again only when it changed."""
+        """What the gateway holds, in order; never kept, for a generation is let go of with its last request."""
         catalogues = self._catalogues()
-        own = self._own
-        if own is None or own.catalogues is not catalogues:
-            if not catalogues:
-                raise NotReady("loading")
-            by_number = {catalogue.number: catalogue for catalogue in catalogues}
-            own = self._own = _Own(catalogues, by_preference(catalogues[0].number, by_number), by_number)
-        return own
+        if not catalogues:
+            raise NotReady("loading")
+        by_number = {catalogue.number: catalogue for catalogue in catalogues}
+        return _Own(catalogues, by_preference(catalogues[0].number, by_number), by_number)
 
     def _nobody_lacks(self, generation: int) -> bool:
         """Says whether no replica of any stage is known to lack a generation, which then is common to all."""
@@ -111,15 +110,20 @@ class StageRoutes:
             own: What the gateway holds.
             common: Generations that the stages hold, at least one, the most wanted first.
         """
+        number = common[0]
+        asked: RetrievalAdapter | ShardedRetrievalAdapter
         if len(self._retrieval) > 1:
-            catalogue = own.by_number[common[0]]
-            return catalogue, ShardedRetrievalAdapter(self._retrieval, catalogue.generation)
-        try:
-            replica = self._retrieval[0].pick(holding=common)
-        except NotReady:
-            # It is asked again when it is needed, and by then somebody may be there.
-            return own.by_number[common[0]], RetrievalAdapter(self._retrieval[0])
-        return own.by_number[first_held(common, replica.held)], RetrievalAdapter(Chosen(replica))
+            asked = ShardedRetrievalAdapter(self._retrieval, own.by_number[number].generation)
+        else:
+            try:
+                replica = self._retrieval[0].pick(holding=common)
+            except NotReady:
+                # It is asked again when it is needed, and by then somebody may be there.
+                asked = RetrievalAdapter(self._retrieval[0])
+            else:
+                number, asked = first_held(common, replica.held), RetrievalAdapter(Chosen(replica))
+        self._note_asked(number)
+        return own.by_number[number], asked
 
 
 class _Own(NamedTuple):

@@ -208,11 +208,11 @@ def check_names(manifest: Manifest, path: str) -> None:
     """Refuses a manifest whose files would leave their generation's folders; ``path`` names it in errors.
 
     Raises:
-        BundleCorrupt: A name is absolute, goes up, or is not in a version's folder.
+        BundleCorrupt: A name is absolute, goes up, cannot be a file's, or is not in a version's folder.
     """
     version = str(manifest.generation)
     for name in [*manifest.files, *manifest.model_files]:
-        if name.startswith("/") or not name or any(part in ("", ".", "..") for part in name.split("/")):
+        if any(part in ("", ".", "..") or "\0" in part for part in name.split("/")):
             raise BundleCorrupt(path, "files inside their generation's folder", repr(name[:80]))
     for name in manifest.model_files:
         parts = PurePosixPath(name).parts

@@ -32,7 +32,12 @@ def check_url(url: str) -> str:
     """
     if "::" in url:
         raise LocationUnsupported(f"{url}: expected one file system, as s3://bucket/prefix, received a chain of them")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        # Not the URL, which may carry a password.
+        scheme = url.partition("://")[0]
+        raise LocationUnsupported(f"{scheme}://…: expected a URL, as s3://bucket/prefix: {error}") from None
     if parts.password is not None:
         address = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
         raise LocationUnsupported(f"{address}: expected credentials in the environment, received some in the address")

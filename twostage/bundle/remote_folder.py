@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,13 @@ class RemoteFolder:
         """
         try:
             with self._named(name):
-                self._system.rm(self._path(name), recursive=True)
+                path = self._path(name)
+                if not self._is_local and has_magic(path):
+                    # fsspec's rm takes such a path for a pattern, and removes from other stores what it matches.
+                    for found in self._system.find(path):
+                        self._system.rm_file(found)
+                else:
+                    self._system.rm(path, recursive=True)
         except ObjectMissing:
             return
 

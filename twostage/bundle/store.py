@@ -302,7 +302,8 @@ def parse_pointer(content: bytes, path: Path | str) -> int:
     except UnicodeDecodeError:
         raise BundleCorrupt(path, "a generation's number", "bytes that are no ASCII") from None
     number = text.strip()
-    if not number.isdecimal():
+    # Python reads no number of thousands of digits.
+    if not number.isdecimal() or len(number) > 40:
         raise BundleCorrupt(path, "a generation's number", repr(number[:40]))
     if not text.endswith("\n"):
         raise BundleCorrupt(path, "a generation's number and the end of a line", f"{text[:40]!r} (half-written?)")

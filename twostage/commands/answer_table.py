@@ -54,10 +54,12 @@ def _print_inside(console: Console, position: int, item: gateway_pb2.Recommendat
     lines = [f"  {escape(step)}" for step in item.trace.steps]
     for each in item.explanations:
         named = f"{escape(each.title)} ({escape(each.item_id)})" if each.title else escape(each.item_id)
-        lines.append(
-            f"  carried by {named}: attention {each.attention:.2f} · likeness {each.similarity:.2f} "
-            f"= {each.retrieval_part:.3f} of the retrieval score, {each.ranking_effect:+.3f} to the ranker's log odds"
-        )
+        # 0 stands for what a stage did not tell.
+        match = f"likeness {each.similarity:.2f}"
+        if each.attention:
+            match = f"attention {each.attention:.2f} · {match} = {each.retrieval_part:.3f} of the retrieval score"
+        effect = f", {each.ranking_effect:+.3f} to the ranker's log odds" if each.ranking_effect else ""
+        lines.append(f"  carried by {named}: {match}{effect}")
     if lines:
         console.print(f"{position}. {escape(item.title or item.item_id)}")
         for line in lines:

@@ -102,7 +102,11 @@ def rollback(store_path: Path | str, to: int | None, with_sums: bool) -> None:
 @generations.command("upload")
 @store_option
 @click.option(
-    "--current/--no-current", "make_current", default=True, show_default=True, help="Make the newest current."
+    "--current/--no-current",
+    "make_current",
+    default=True,
+    show_default=True,
+    help="Make the newest of them current, unless a newer one is.",
 )
 def upload(store_path: Path | str, make_current: bool) -> None:
     """Go on with sending what was written on this machine and could not be sent to a remote store."""
@@ -116,9 +120,15 @@ def upload(store_path: Path | str, make_current: bool) -> None:
             store.send(number, watch=watch)
         store.send_histories(number)
         click.echo(f"generation {number}: sent")
-    if make_current:
-        store.set_current(numbers[-1])
-        click.echo(f"generation {numbers[-1]} is current")
+    if not make_current:
+        return
+    current = _pointer(store)[0]
+    if current is not None and current > numbers[-1]:
+        # Another machine published meanwhile; going back is what rollback is for.
+        click.echo(f"generation {current} stays current, which is newer")
+        return
+    store.set_current(numbers[-1])
+    click.echo(f"generation {numbers[-1]} is current")
 
 
 def _pointer(store: Store) -> tuple[int | None, BundleError | None]:

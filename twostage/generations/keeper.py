@@ -32,6 +32,9 @@ MAY_PASS: tuple[type[Exception], ...] = (
 """Failures of preparing after which the same generation may well be served later."""
 
 _JOIN_SECONDS = 5.0
+# While another generation was asked for so long and the active one was not, the others cannot answer from the active
+# one: they lag, or have refused it.
+_UNASKED_SECONDS = 3.0
 
 # Python lets a busy thread go on for 5 ms before another may run, each time that one wants to. While a generation is
 # prepared that made the slowest tenth of searches take 5.7 ms instead of 1.1; this made it 3.2.
@@ -100,11 +103,14 @@ class Keeper(Generic[E]):
         self._closer_of = closer_of
         self._may_pass = may_pass
         self._tend = tend
+        self._clock = clock
         self._refusals = Refusals(clock, retry_seconds)
         self._pointer = Pointer(store, logger)
         self._releases = Releases(logger)
         # The active one first. Replaced, never changed, so that requests read it without a lock.
         self._held: tuple[E, ...] = ()
+        # When each was asked for, since the active one is active.
+        self._last_asked: dict[int, float] = {}
         self._preparing = 0
         # What CURRENT named when it was last read, and what should be held beside the active one where that is alone.
         self._seen: int | None = None
@@ -131,12 +137,19 @@ class Keeper(Generic[E]):
             raise InvalidField("generation", "0 for the active one, or a generation's number", number)
         if not held:
             raise NotReady("no generation is loaded")
-        if number == 0:
-            return held[0]
         for engine in held:
-            if engine.number == number:
+            if number in (0, engine.number):
+                self.note_asked(engine.number)
                 return engine
         raise GenerationNotLoaded(number, [engine.number for engine in held])
+
+    def note_asked(self, number: int) -> None:
+        """Notes that a generation is answered from, where that is chosen among :attr:`all`; :meth:`held` does itself.
+
+        A swap lets go of what nobody asks for: where another service refused the active generation, people are still
+        answered from the one before, and the next swap must not take that one away.
+        """
+        self._last_asked[number] = self._clock()
 
     @property
     def all(self) -> tuple[E, ...]:
@@ -279,9 +292,23 @@ class Keeper(Generic[E]):
         if not self._refusals.may_try(current, self._stamp(current)):
             return
         made, _ = self._try(current)
-        if made is not None:
-            self._hold((made, *held[:1]))
-            self._logger.info("generation active", generation=current)
+        if made is None:
+            return
+        if self._pointer.read(self._refuse_missing) not in (current, None):
+            # Taken back before it was ready: that may be because it is bad.
+            self._logger.info("a generation was taken back before it was active", generation=current)
+            return
+        self._hold((made, *self._kept(held)))
+        self._logger.info("generation active", generation=current)
+
+    def _kept(self, held: tuple[E, ...]) -> tuple[E, ...]:
+        """What stays beside a new active generation: the one that was active, or the one that is asked for instead."""
+        kept = held[:1]
+        for engine in held[1:]:
+            asked, active_asked = (self._last_asked.get(one.number, float("-inf")) for one in (engine, held[0]))
+            if asked > active_asked + _UNASKED_SECONDS:
+                kept = (engine,)
+        return kept
 
     def _complete(self) -> None:
         """Loads the generation before the active one where only that is held."""
@@ -336,8 +363,10 @@ class Keeper(Generic[E]):
     def _hold(self, held: tuple[E, ...]) -> None:
         before = self._held
         self._held = held
+        swapped = bool(before) and before[0] is not held[0]
+        if swapped:
+            self._last_asked = {}
         if self._metrics is not None:
-            swapped = bool(before) and before[0] is not held[0]
             self._metrics.hold([engine.number for engine in held], swapped=swapped)
 
     def _refuse(self, number: int, error: Exception) -> None:

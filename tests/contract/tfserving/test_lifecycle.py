@@ -220,6 +220,20 @@ def test_a_call_in_flight_ends_well_when_the_server_is_told_to_stop(disk: Disk, 
 
 
 @pytest.mark.usefixtures("embedded")
+def test_a_load_without_end_does_not_keep_a_server_that_is_told_to_stop(disk: Disk, tmp_path: Path) -> None:
+    warmup = [{"inputs": {"n": {"dtype": "DT_INT32", "tensor_shape": {}, "int_val": [2**31 - 1]}}}]
+    disk.publish_warmed("endless/1", "slow/1", warmup)
+    # A process of its own, as a user starts it.
+    launcher = CommandLauncher(f"{sys.executable} -m model_server")
+    with running(launcher, [f"--model_base_path={tmp_path / 'endless'}"], tmp_path / "log") as server:
+        _until(lambda: "are to be served" in server.output)
+        # The graph is read in less; what follows runs the warm-up.
+        time.sleep(1.0)
+        server.process.send(signal.SIGTERM)
+        assert server.wait(10) == 0
+
+
+@pytest.mark.usefixtures("embedded")
 def test_a_port_in_use_is_one_line_and_the_exit_code_of_the_real_server(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

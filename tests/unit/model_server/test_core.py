@@ -222,3 +222,12 @@ def test_one_missing_base_path_holds_back_no_other_model(make: Made, disk: Simpl
         deadline.wait(0.05)
     assert _answering(core, name="second") == 3
     assert _answering(core, name="first") == 2
+
+
+def test_a_base_path_that_no_file_can_have_holds_back_no_other_model(make: Made, disk: SimpleNamespace) -> None:
+    core = make()
+    core.start({})
+    impossible = ModelConfig("a", Path("/a\0b"))
+    with pytest.raises(ServingError, match=r"1 model\(s\) did not become available: .*name: a}"):
+        core.reload(_models(impossible, ModelConfig("m", disk.good)))
+    assert _answering(core, name="m") == 2

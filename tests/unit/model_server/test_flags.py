@@ -160,6 +160,11 @@ def test_flags_are_read_in_every_form() -> None:
     assert flags.channel_arguments == (("grpc.max_connection_age_ms", 2000), ("grpc.primary_user_agent", "me"))
 
 
+def test_a_channel_argument_that_is_no_int_of_c_is_a_text_as_in_the_real_server() -> None:
+    flags = parse_flags(["--model_base_path=/m", f"--grpc_channel_arguments=a={2**31},b={2**31 - 1},c={-(2**31)}"])
+    assert flags.channel_arguments == (("a", str(2**31)), ("b", 2**31 - 1), ("c", -(2**31)))
+
+
 @pytest.mark.parametrize(
     ("given", "threads"),
     [([], (0, 0)), (["session=3"], (3, 3)), (["intra_op=2", "session=3"], (2, 0)), (["inter_op=1"], (0, 1))],

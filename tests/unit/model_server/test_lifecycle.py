@@ -199,6 +199,20 @@ def test_stopping_frees_what_is_loaded(make: Callable[..., Lifecycle]) -> None:
     assert _states(lifecycle.versions("m")) == {1: State.END}
 
 
+def test_stopping_waits_a_moment_for_a_load_and_not_for_ever(
+    make: Callable[..., Lifecycle], loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_server.lifecycle._LAST_LOADS_SECONDS", 0.1)
+    loader.held_back["1"] = threading.Event()
+    lifecycle = make()
+    _aspire(lifecycle, 1)
+    _reach(lifecycle, {1: State.LOADING})
+    assert lifecycle.stop() == 1
+    loader.held_back["1"].set()
+    _reach(lifecycle, {1: State.END})
+    assert lifecycle.stop() == 0
+
+
 def test_a_version_whose_folder_cannot_be_read_ends_without_having_been_loading(
     make: Callable[..., Lifecycle], loader: Loader
 ) -> None:

@@ -69,6 +69,13 @@ def test_names_that_clients_make_up_do_not_fill_the_memory() -> None:
     assert samples[_REQUEST_COUNT, (("model_name", "m"), ("status", "OK"))] == 2
 
 
+def test_a_name_as_long_as_a_message_is_not_kept() -> None:
+    metrics = Metrics()
+    metrics.count_request("x" * 1_000_000, "NOT_FOUND")
+    assert len(metrics.expose()) < 2000
+    assert sum(_samples(metrics).values()) == 1
+
+
 def test_threads_lose_no_count() -> None:
     metrics = Metrics()
 

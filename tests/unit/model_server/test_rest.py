@@ -102,6 +102,8 @@ def test_metadata_names_the_version_and_every_signature(api: RestApi) -> None:
         ("GET", "/v1/models/nope/versions/9/metadata", 404, "Servable not found for request: Specific(nope, 9)"),
         ("GET", "/v1/models/gone/labels/x/metadata", 400, "Unrecognized servable version label: x"),
         ("GET", "/v1/models/m/versions/99999999999999999999", 400, "Failed to convert version: 99999999999999999999 t"),
+        ("GET", f"/v1/models/m/versions/{'9' * 5000}", 400, "Failed to convert version: 999"),
+        ("GET", f"/v1/models/gone/versions/{'0' * 5000}9", 404, "Could not find version 9 of model gone"),
         ("GET", "/v1/models", 400, "Missing model name in request."),
         ("GET", "/v1/models/m/other", 400, "Malformed request: GET /v1/models/m/other"),
         ("GET", "/v1/models/m:predict", 400, "Malformed request: GET /v1/models/m:predict"),
@@ -162,6 +164,14 @@ def test_the_port_hands_over_method_and_path_without_the_query(endpoint: HttpEnd
     assert _ask(endpoint, "GET", "/v1/x%20y?z=1") == (200, b"GET /v1/x%20y")
     assert _ask(endpoint, "POST", "/v1/x:predict", b"{}" * 100_000) == (200, b"POST /v1/x:predict")
     assert _ask(endpoint, "HEAD", "/v1/x") == (200, b"")
+
+
+def test_a_length_of_a_body_that_is_beyond_numbers_costs_nobody_the_answer(endpoint: HttpEndpoint) -> None:
+    host, _, port = endpoint.address.rpartition(":")
+    with socket.create_connection((host, int(port)), 10) as client:
+        client.sendall(b"POST /x HTTP/1.0\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n{}")
+        client.shutdown(socket.SHUT_WR)
+        assert client.makefile("rb").read().endswith(b"POST /x")
 
 
 def test_clients_that_say_nothing_are_hung_up_on_and_hold_nobody_back(endpoint: HttpEndpoint) -> None:

@@ -273,7 +273,7 @@ def test_a_second_signal_cuts_off_what_the_first_let_finish(sleeper: Path, tmp_p
             served.process.send_signal(signal.SIGINT)
             assert in_flight.exception(10) is not None
         assert served.process.wait(10) == 0
-        assert "1 calls outlived the grace and were cut off" in (tmp_path / "log").read_text()
+        assert "1 calls or loads did not end in time and are cut off" in (tmp_path / "log").read_text()
     finally:
         served.end()
 

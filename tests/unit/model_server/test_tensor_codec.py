@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import ml_dtypes
@@ -74,3 +75,32 @@ def test_a_shape_alone_never_takes_memory_without_end(dtype: int) -> None:
     tensor.tensor_shape.dim.add(size=2**40)
     with pytest.raises(TensorParseError, match="too large"):
         decode(tensor)
+
+
+@pytest.mark.parametrize("dtype", [types_pb2.DT_FLOAT, types_pb2.DT_STRING])
+@pytest.mark.parametrize(
+    "shape",
+    [(0, 2**62), (0, 2**62, 2**62), (2**40, 2**40, 0), (2**31, 2**31, 2**31), (1,) * 65],
+    ids=["0 and a huge one", "0 and an overflow", "an overflow and 0", "an overflow", "65 dimensions"],
+)
+def test_a_shape_that_no_array_can_have_is_no_tensor(dtype: int, shape: tuple[int, ...]) -> None:
+    tensor = tensor_pb2.TensorProto(dtype=dtype)
+    for size in shape:
+        tensor.tensor_shape.dim.add(size=size)
+    with pytest.raises(TensorParseError):
+        decode(tensor)
+
+
+def test_64_dimensions_are_a_tensor() -> None:
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[3.0])
+    for _ in range(64):
+        tensor.tensor_shape.dim.add(size=1)
+    assert decode(tensor).shape == (1,) * 64
+
+
+def test_a_length_of_a_string_that_never_ends_is_refused_at_once() -> None:
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, tensor_content=b"\xff" * 1_000_000)
+    began = time.perf_counter()
+    with pytest.raises(TensorParseError, match="has no end"):
+        decode(tensor)
+    assert time.perf_counter() - began < 1.0

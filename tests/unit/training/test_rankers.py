@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from rich.console import Console
 
 from ranking_service.engine.engine import RankingEngine
+from ranking_service.engine.errors import GoldenMismatch
 from ranking_service.engine.golden import check_golden, read_golden
 from ranking_service.engine.query import RankingQuery
+from ranking_service.engine.scorer import Scorer
 from retrieval_service.engine.engine import RetrievalEngine
 from tests.unit.training.tiny_dataset import tiny_dataset
 from training.commands.evaluate import show
@@ -125,10 +130,36 @@ def test_every_ranker_has_golden_answers_and_still_gives_them(published: Generat
     golden = read_golden(published.path)
     assert golden is not None
     # The default one's answers read as they did when there was one ranker.
-    assert [answer.ranker for answer in golden.answers] == [""] * 8 + ["content"] * 4
+    assert [answer.ranker for answer in golden.answers[:12]] == [""] * 8 + ["content"] * 4
     assert golden.answers[8].history_rows == []
     assert golden.answers[9].history_rows != []
-    assert check_golden(stages.ranking, stages.scorer) == 12
+    # The blend gives ratings no weight, so they are asked for alone.
+    assert [(answer.ranker, answer.blend) for answer in golden.answers[12:]] == [(name, {"rated": 1.0}) for name in NAMES]
+    assert check_golden(stages.ranking, stages.scorer) == 14
+
+
+class _Tampered:
+    """The published models, of which one answers an action otherwise."""
+
+    def __init__(self, scorer: Scorer, model: str, action: int, factor: float) -> None:
+        self._scorer, self._model, self._action, self._factor = scorer, model, action, factor
+
+    def score(
+        self, model: str, version: int, inputs: Mapping[str, NDArray[Any]], timeout_seconds: float
+    ) -> NDArray[Any]:
+        answer = self._scorer.score(model, version, inputs, timeout_seconds).copy()
+        if model == self._model:
+            answer[:, self._action] *= self._factor
+        return answer
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("action", range(3))
+def test_a_model_that_answers_any_action_otherwise_fails_its_golden_answers(
+    stages: Stages, name: str, action: int
+) -> None:
+    with pytest.raises(GoldenMismatch):
+        check_golden(stages.ranking, _Tampered(stages.scorer, name, action, 0.9))
 
 
 def test_rankers_are_measured_on_the_same_candidates(models: TrainedModels, evaluation: OfflineEvaluation) -> None:
@@ -201,7 +232,7 @@ def test_a_generation_behind_a_url_is_whole_for_who_fetches_it(models: TrainedMo
     store.fetch_histories(1)
     generation = store.open(1, verify=("",))
     scorer = saved_model_scorer(store.path, 1, generation.manifest.rankers)
-    assert check_golden(RankingEngine.open(generation), scorer) == 12
+    assert check_golden(RankingEngine.open(generation), scorer) == 14
     assert len(list(read_histories(histories_folder(store, 1)))) > 100
 
 

@@ -62,6 +62,22 @@ def test_an_earlier_generation_that_cannot_be_read_is_left_out_and_said(tmp_path
     assert said[0].startswith("generation 1 is left out")
 
 
+@pytest.mark.parametrize("half_written", [False, True])
+def test_where_current_names_what_is_not_there_the_generation_before_is_served_and_said(
+    tmp_path: Path, half_written: bool
+) -> None:
+    store = make_store(tmp_path, with_models=True)
+    if half_written:
+        (store.generations_path / "9").mkdir()
+    (tmp_path / "CURRENT").write_text("9\n")
+    said: list[str] = []
+    with stack_of(store, said) as stack:
+        assert stack.generation == 1
+        assert "versions: 1 " in config_of(stack)
+    assert len(said) == 1
+    assert said[0].startswith("generation 9 is left out: ")
+
+
 def test_where_the_current_models_are_damaged_the_generation_before_is_served_and_said(
     tmp_path: Path,
 ) -> None:
@@ -87,6 +103,8 @@ def test_a_port_in_use_is_named_before_anything_starts(tmp_path: Path) -> None:
         taken.listen()
         with pytest.raises(ChildFailedError, match=rf"ranking port {stack.ports.ranking}: Address already in use"):
             stack.start()
+        with pytest.raises(ChildFailedError, match="Address already in use"):
+            stack.import_histories()
         assert stack.gateway.pid == 0
 
 

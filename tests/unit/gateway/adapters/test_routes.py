@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -210,3 +211,32 @@ def test_what_the_gateway_holds_is_followed(catalogues: dict[int, Catalogue], st
     assert routes.choose().catalogue.number == 1
     held[0] = (catalogues[2], catalogues[1])
     assert routes.choose().catalogue.number == 2
+
+
+def test_a_generation_that_the_gateway_let_go_of_is_kept_by_no_route(
+    catalogues: dict[int, Catalogue], stages: Stages
+) -> None:
+    stages.hold([of(2, 1)] * 3, [of(2, 1)] * 3)
+    dropped = Catalogue(catalogues[1].generation)
+    gone = weakref.ref(dropped)
+    held = [(dropped,)]
+    routes = StageRoutes(lambda: held[0], stages.shards[:1], stages.ranking)
+    assert routes.choose().catalogue.number == 1
+    held[0] = (catalogues[2],)
+    del dropped
+    assert gone() is None
+
+
+@pytest.mark.parametrize("shard_count", [1, 2])
+def test_each_generation_that_is_chosen_is_told(
+    catalogues: dict[int, Catalogue], stages: Stages, shard_count: int
+) -> None:
+    told: list[int] = []
+    own = (catalogues[3], catalogues[2])
+    routes = StageRoutes(lambda: own, stages.shards[:shard_count], stages.ranking, told.append)
+    stages.hold(*[[of(3, 2)] * 3] * shard_count, [of(2, 1)] * 3)
+    routes.choose()
+    stages.hold(*[[of(3, 2)] * 3] * shard_count, [of(3, 2)] * 3)
+    routes.choose()
+    routes.choose_similar("i1")
+    assert told == [2, 3, 3]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,30 @@ def test_items_further_apart_may_not_even_within_the_tolerance(published: Rankin
     _golden(published, [0.5008, 0.5000, 0.3])
     with pytest.raises(GoldenMismatch, match="expected row 1 before"):
         check_golden(published, _answering([0.5003, 0.5004, 0.3]))
+
+
+def test_scores_of_rare_actions_are_compared_as_parts_of_themselves(published: RankingEngine) -> None:
+    rare = [7e-4, 5e-4, 3e-4]
+    _golden(published, rare)
+    assert check_golden(published, _answering([7.0003e-4, 5e-4, 3e-4])) == 1
+    with pytest.raises(GoldenMismatch, match="expected score 0.0007 for row 1 within 7e-06, received 0.00063"):
+        check_golden(published, _answering([0.9 * score for score in rare]))
+
+
+def test_items_of_rare_actions_keep_their_order(published: RankingEngine) -> None:
+    _golden(published, [5.02e-5, 5e-5, 3e-5])
+    with pytest.raises(GoldenMismatch, match="expected row 1 before items of scores lower by 2e-07"):
+        check_golden(published, _answering([5.0e-5, 5.01e-5, 3e-5]))
+
+
+def test_a_question_may_blend_anew(published: RankingEngine) -> None:
+    answers = golden_answers(published, RetrievalScorer(), [replace(_QUESTIONS[0], blend={"liked": 1.0})])
+    write_golden(published.generation.path, answers)
+    read = read_golden(published.generation.path)
+    assert read is not None
+    assert read.answers[0].question.blend == {"liked": 1.0}
+    assert read.answers[0].scores != pytest.approx([0.75, 0.3125, 0.25])
+    assert check_golden(published, RetrievalScorer()) == 1
 
 
 def test_a_generation_without_golden_questions_has_none_to_check(engine: RankingEngine) -> None:

@@ -45,6 +45,7 @@ def test_slashes_at_the_end_name_the_same_store() -> None:
         ("memory://", "expected a bucket or a folder"),
         ("s3:///", "expected a bucket or a folder"),
         ("ftp://somebody:secret@host/store", "expected credentials in the environment"),
+        ("s3://somebody:secret@[bucket/store", "expected a URL, as s3://bucket/prefix: Invalid IPv6 URL"),
     ],
 )
 def test_a_url_that_can_be_no_store_is_refused(url: str, complaint: str) -> None:

@@ -239,6 +239,7 @@ def test_progress_ends_at_the_size_of_what_was_wanted(author: RemoteStore, reade
     [
         ("files", "../../outside"),
         ("files", "/outside"),
+        ("files", "out\0side"),
         ("files", "a//b"),
         ("model_files", "models/content/2/saved_model.pb"),
         ("model_files", "generations/1/items/x"),
@@ -560,3 +561,17 @@ def test_what_is_not_a_folder_for_a_cache_is_one_line(author: RemoteStore, tmp_p
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnwritable, match="file/cache: cannot be written: Not a directory"):
         open_store(author.location, cache=tmp_path / "file" / "cache").fetch(1)
+
+
+@pytest.mark.parametrize(("prefix", "other"), [("a*", "ab"), ("a?c", "abc"), ("s[1]", "s1")])
+def test_a_prefix_that_looks_like_a_pattern_is_taken_as_it_is(prefix: str, other: str, tmp_path: Path) -> None:
+    root = f"memory://{uuid.uuid4().hex}"
+    stores = [open_store(f"{root}/{name}", cache=tmp_path / name) for name in (prefix, other)]
+    for store in stores:
+        for _ in range(2):
+            publish_small(store)
+    stores[0].remove(1)
+    assert [store.generations() for store in stores] == [[2], [1, 2]]
+    assert isinstance(stores[0], RemoteStore)
+    assert not stores[0].remote.objects("generations/1") | stores[0].remote.objects("models/content/1")
+    assert open_store(f"{root}/{other}", cache=tmp_path / "reader").verify(1)

@@ -169,7 +169,7 @@ def test_another_format_version_is_refused_by_name(store: Store) -> None:
         store.open()
 
 
-@pytest.mark.parametrize("content", ["", "1", "1\n2\n", "-1\n", "\n"])
+@pytest.mark.parametrize("content", ["", "1", "1\n2\n", "-1\n", "\n", "9" * 5000 + "\n"])
 def test_a_pointer_that_is_not_one_number_and_the_end_of_a_line_is_refused(store: Store, content: str) -> None:
     publish_small(store)
     (store.path / "CURRENT").write_text(content)

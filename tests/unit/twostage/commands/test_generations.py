@@ -167,3 +167,19 @@ def test_what_could_not_be_sent_is_listed_and_sent_later(tmp_path: Path, monkeyp
     assert run("upload", location=location).stdout == "generation 2: sent\ngeneration 2 is current\n"
     assert Store(tmp_path / "store").current() == 2
     assert Store(tmp_path / "store").verify(2)
+
+
+def test_what_is_sent_late_does_not_take_the_place_of_what_is_newer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fsspec", reason="the extra store-s3 is not installed")
+    monkeypatch.setenv("TWOSTAGE_CACHE", str(tmp_path / "caches"))
+    location = f"file://{tmp_path}/store"
+    with monkeypatch.context() as patched:
+        patched.setattr(RemoteFolder, "upload", lambda *_: (_ for _ in ()).throw(StoreUnreachable("a", "gone")))
+        with pytest.raises(StoreUnreachable):
+            publish_small(open_store(location))
+    publish_small(open_store(location, cache=tmp_path / "another machine"))
+    assert run("upload", location=location).stdout == "generation 1: sent\ngeneration 2 stays current, which is newer\n"
+    assert Store(tmp_path / "store").current() == 2
+    assert Store(tmp_path / "store").generations() == [1, 2]

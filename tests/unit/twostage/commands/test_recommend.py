@@ -91,7 +91,7 @@ def test_what_carried_an_item_and_what_each_stage_did_to_it_is_printed(gateway: 
         "  ranked 4 by liked 0.25",
         "  pinned to 1",
         f"  carried by Two [x] (i2): attention 0.50 · likeness 0.25 = 0.125 {of} -0.750 {to}",
-        f"  carried by i3: attention 0.00 · likeness 0.00 = 0.000 {of} +1.500 {to}",
+        f"  carried by i3: likeness 0.00, +1.500 {to}",
     ]
     assert "because you read Two" in output
     assert "ranked by deepfm" in output

@@ -89,6 +89,54 @@ def test_a_rollback_further_back_is_prepared(made: MadeStore) -> None:
     assert numbers(keeper) == [1, 3]
 
 
+def test_a_generation_taken_back_while_it_is_prepared_never_becomes_active(made: MadeStore) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    made.publish(2)
+    keeper.look()
+    made.on_prepare = lambda number: made.point(1) if number == 3 else None
+    made.publish(3)
+    keeper.look()
+    assert numbers(keeper) == [2, 1]
+    assert made.closed == [3]
+    keeper.look()
+    assert numbers(keeper) == [1, 2]
+    assert made.prepared == [1, 2, 3]
+    assert keeper.refused == ()
+
+
+@pytest.mark.parametrize("by", ["number", "note"])
+def test_what_is_asked_for_instead_of_the_active_generation_is_kept_by_the_next_swap(made: MadeStore, by: str) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    made.publish(2)
+    keeper.look()
+    # As when another service refused 2: everybody is answered from 1.
+    if by == "number":
+        keeper.held(1)
+    else:
+        keeper.note_asked(1)
+    made.publish(3)
+    keeper.look()
+    assert numbers(keeper) == [3, 1]
+
+
+@pytest.mark.parametrize(("ago_seconds", "kept"), [(2.0, 2), (4.0, 1)])
+def test_a_lagging_caller_does_not_take_the_formerly_active_generation_away(
+    made: MadeStore, ago_seconds: float, kept: int
+) -> None:
+    keeper = made.keeper()
+    keeper.start()
+    made.publish(2)
+    keeper.look()
+    keeper.held()
+    made.seconds += ago_seconds
+    keeper.held(1)
+    made.publish(3)
+    keeper.look()
+    assert numbers(keeper) == [3, kept]
+
+
 def test_what_drops_out_is_closed_when_its_last_request_is_over(made: MadeStore) -> None:
     keeper = made.keeper()
     keeper.start()
