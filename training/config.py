@@ -133,7 +133,7 @@ class RankerTraining:
         batch_size: People per step.
         max_epoch_count: Epochs at most, unless they make fewer steps than ``least_step_count``.
         least_step_count: Steps that may be made in any case, so that small data are learnt from as well.
-        learning_rate: Adam's rate at the start; it falls to a tenth along a cosine.
+        learning_rate: AdamW's rate at the start; it falls to a twentieth along a cosine.
         patience: Epochs without a better validation score after which training stops.
         loss: Which loss, a name of training.ranker.losses.LOSSES.
     """

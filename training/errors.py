@@ -15,6 +15,10 @@ class NothingToLearn(TrainingError):
     """The data set is too small to train on."""
 
 
+class NothingToFind(TrainingError, ValueError):
+    """Nobody did in the held-out part what a task of the evaluation asks for."""
+
+
 class RankersInvalid(TrainingError):
     """Rankers that cannot be: a name is unknown or given twice, there is none, or the data lack what one needs."""
 

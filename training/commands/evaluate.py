@@ -114,11 +114,16 @@ def show(
         console.print(table)
     for table in ranker_tables(evaluation.rankers):
         console.print(table)
-    if plot_path:
+    if plot_path and not evaluation.results:
+        console.print("nothing was measured: no plot")
+    elif plot_path:
         plot(evaluation.results, plot_path)
         console.print(f"plotted to {plot_path}")
     if reliability_path:
         measured = {name: measures.calibration for name, measures in evaluation.rankers.items()}
+        if not any(len(each.counts) for theirs in measured.values() for each in theirs.values()):
+            console.print("nobody did anything new: no plot of reliability")
+            return
         plot_reliability(measured, reliability_path)
         console.print(f"reliability plotted to {reliability_path}")
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from training.data.dataset import Dataset, Interactions, Split, Task
+from training.errors import NothingToFind
 
 WARM = "warm"
 """The group of people with at least one training interaction of the task's action."""
@@ -77,7 +78,8 @@ def pose(dataset: Dataset, split: Split, task: Task, *, user_limit: int | None =
 
     Raises:
         KeyError: The task's action is not in the data set's schema.
-        ValueError: A mask's length is not the number of interactions, or nothing is left to find.
+        ValueError: A mask's length is not the number of interactions.
+        NothingToFind: Nothing is left to find.
     """
     return _problem(
         dataset,
@@ -118,7 +120,8 @@ def pose_cold(
 
     Raises:
         KeyError: The task's action is not in the data set's schema.
-        ValueError: A mask has the wrong length, or nobody did anything with a cold item.
+        ValueError: A mask has the wrong length.
+        NothingToFind: Nobody did anything with a cold item.
     """
     item_count = len(dataset.catalogue)
     if cold_items.shape != (item_count,):
@@ -193,7 +196,7 @@ def _problem(
         COLD: np.flatnonzero(with_relevant & ~with_history),
     }
     if not with_relevant.any():
-        raise ValueError(
+        raise NothingToFind(
             f"task {task.name!r}: expected held-out interactions of action {task.action!r} with known items, got none"
         )
     user_ids = dataset.interactions.user_ids

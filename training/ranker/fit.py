@@ -88,11 +88,12 @@ def fit_ranker(
     )
     taste = [actions.names.index(name) for name in taste_actions(actions)] or list(range(len(actions.names)))
     retrieval_scores = probe_order(examples, probe, None, taste)
+    scorer = RankerScorer(model, items)
     if isinstance(model, ContentRanker):
-        _start_from_first_guess(model, items, examples, learners, report)
+        _start_from_first_guess(model, scorer, examples, learners, report)
     else:
-        fit_level(model, RankerScorer(model, items), examples, learners)
-    guess = _probe(family, 0, examples, probe, RankerScorer(model, items), taste)
+        fit_level(model, scorer, examples, learners)
+    guess = _probe(family, 0, examples, probe, scorer, taste)
     report.note(f"NDCG@{PROBE_K}: retrieval order {_show(retrieval_scores)}, before training {_show(guess)}")
     trained_from, best, best_epoch, weights = time.monotonic(), mean_score(guess), 0, model.get_weights()
     epoch = 0
@@ -108,7 +109,8 @@ def fit_ranker(
                 f"ranker {family}, epoch {epoch}: expected a finite loss, got {loss}; a lower learning rate than "
                 f"{config.learning_rate:g} may help"
             )
-        scores = _probe(family, epoch, examples, probe, RankerScorer(model, items), taste)
+        scorer.refresh()
+        scores = _probe(family, epoch, examples, probe, scorer, taste)
         report.note(
             f"epoch {epoch}: loss {loss:.3f}, NDCG@{PROBE_K} {_show(scores)}, {time.monotonic() - trained_from:.0f} s"
         )
@@ -118,9 +120,8 @@ def fit_ranker(
         elif epoch - best_epoch >= config.patience:
             break
     model.set_weights(weights)
-    fit_calibration(
-        model, RankerScorer(model, items), examples, probe if len(probe) else np.arange(len(examples.requests))
-    )
+    scorer.refresh()
+    fit_calibration(model, scorer, examples, probe if len(probe) else np.arange(len(examples.requests)))
     trained = TrainedRanker(
         name=family,
         model=model,
@@ -158,10 +159,9 @@ def split_people(examples: Examples, rng: np.random.Generator) -> tuple[NDArray[
 
 
 def _start_from_first_guess(
-    model: ContentRanker, items: ItemInputs, examples: Examples, learners: NDArray[np.int64], report: Report
+    model: ContentRanker, scorer: RankerScorer, examples: Examples, learners: NDArray[np.int64], report: Report
 ) -> None:
     """Sets the first guess, as probabilities, or the first steps would go into pushing every score down."""
-    scorer = RankerScorer(model, items)
     first_guess = choose_first_guess(model, scorer, examples, learners)
     fit_calibration(model, scorer, examples, learners)
     model.absorb_calibration()

@@ -16,15 +16,24 @@ class RankerScorer:
 
     Args:
         model: The ranker.
-        items: The items; their candidate table is computed here.
+        items: The items; their candidate table is computed here, and anew by :meth:`refresh`.
     """
 
     def __init__(self, model: Ranker, items: ItemInputs) -> None:
         self._model = model
-        factors = items.factors.reshape(len(items), -1)
-        self._candidates = tf.constant(model.candidate_table(items.vectors, items.features, factors))
+        self._items = items
+        # A variable, so that new values need no new trace.
+        self._candidates = tf.Variable(self._table(), trainable=False)
         self._history = tf.constant(items.history_table)
         self._infer = tf.function(self._score, reduce_retracing=True)
+
+    def _table(self) -> NDArray[np.float32]:
+        factors = self._items.factors.reshape(len(self._items), -1)
+        return self._model.candidate_table(self._items.vectors, self._items.features, factors)
+
+    def refresh(self) -> None:
+        """Computes the candidate table anew, for an item side with new weights; other weights are read as they are."""
+        self._candidates.assign(self._table())
 
     def _score(self, rows: tf.Tensor, scores: tf.Tensor, history: tf.Tensor, *user: tf.Tensor) -> tf.Tensor:
         batch = UserBatch(tf.gather(self._history, history), *user)

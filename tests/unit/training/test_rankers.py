@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from training.errors import RankerNotFinite, RankersInvalid
 from training.evaluation.offline import EvaluationPlan, OfflineEvaluation, evaluate_generation, ranker_titles
 from training.evaluation.stages import Stages
 from training.profiles import tiny_profile
+from training.progress import Silent
 from training.publish import publish
 from training.ranker.candidates import make_requests, retrieve
 from training.ranker.scorer import RankerScorer
@@ -134,7 +135,9 @@ def test_every_ranker_has_golden_answers_and_still_gives_them(published: Generat
     assert golden.answers[8].history_rows == []
     assert golden.answers[9].history_rows != []
     # The blend gives ratings no weight, so they are asked for alone.
-    assert [(answer.ranker, answer.blend) for answer in golden.answers[12:]] == [(name, {"rated": 1.0}) for name in NAMES]
+    assert [(answer.ranker, answer.blend) for answer in golden.answers[12:]] == [
+        (name, {"rated": 1.0}) for name in NAMES
+    ]
     assert check_golden(stages.ranking, stages.scorer) == 14
 
 
@@ -198,6 +201,25 @@ def test_some_rankers_can_be_asked_for(models: TrainedModels, stages: Stages) ->
     evaluation = evaluate_generation(models.dataset, models.split, stages, plan)
     assert [result.model for result in evaluation.results] == ["retrieval", "retrieval + content"]
     assert list(evaluation.rankers) == ["content"]
+
+
+def test_a_task_with_nothing_to_find_is_left_out_and_told_of(
+    models: TrainedModels, stages: Stages, tmp_path: Path
+) -> None:
+    class Notes(Silent):
+        lines: ClassVar[list[str]] = []
+
+        def note(self, text: str) -> None:
+            self.lines.append(text)
+
+    nothing = replace(models.split, test=np.zeros_like(models.split.test))
+    evaluation = evaluate_generation(models.dataset, nothing, stages, PLAN, Notes())
+    told = "not measured: task 'liked': expected held-out interactions of action 'liked' with known items, got none"
+    assert told in Notes.lines
+    assert evaluation.results == []
+    json.dumps(evaluation.as_manifest(), allow_nan=False)
+    show(evaluation, Console(record=True), tmp_path / "measures.png", tmp_path / "reliability.png")
+    assert not (tmp_path / "measures.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_scores_of_rare_actions_are_compared_as_parts_of_themselves(published: R
     rare = [7e-4, 5e-4, 3e-4]
     _golden(published, rare)
     assert check_golden(published, _answering([7.0003e-4, 5e-4, 3e-4])) == 1
-    with pytest.raises(GoldenMismatch, match="expected score 0.0007 for row 1 within 7e-06, received 0.00063"):
+    with pytest.raises(GoldenMismatch, match=r"expected score 0\.0007 for row 1 within 7e-06, received 0\.00063"):
         check_golden(published, _answering([0.9 * score for score in rare]))
 
 

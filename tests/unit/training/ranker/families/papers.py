@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -96,6 +97,8 @@ def made_case(actions: ActionSchema = ACTIONS, counts: tuple[int, ...] = (LENGTH
 
 def made_ranker(family: str, actions: ActionSchema = ACTIONS, seed: int = 0) -> Ranker:
     """A small ranker of which every weight, calibration included, is drawn."""
+    # The weights that noise is added to are drawn too: without this they depend on which tests ran before.
+    keras.utils.set_random_seed(seed)
     model = build_ranker(family, CONFIG, actions, VECTOR_SIZE, FEATURE_COUNT, SIZES)
     rng = np.random.default_rng(seed)
     model.set_weights([w + rng.normal(size=w.shape).astype(np.float32) * 0.3 for w in model.get_weights()])
