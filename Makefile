@@ -31,7 +31,7 @@ demo: setup  ## Train quickly, serve and recommend: DATA=dir for data of your ow
 	@$(BIN)/twostage demo --store '$(STORE)' $(if $(DATA),--data '$(DATA)')
 
 test: setup  ## Run the tests
-	$(BIN)/python -m pytest
+	scripts/run-tests $(BIN)/python
 
 check: setup lint types imports proto-check  ## Lint, strict types, import rules, contracts
 
