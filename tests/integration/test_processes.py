@@ -19,7 +19,8 @@ import grpc
 import pytest
 
 from tests.bundles import make_store
-from tests.unit.twostage.rpc.test_metrics import free_port, read
+from tests.ports import free_port
+from tests.unit.twostage.rpc.test_metrics import read
 from twostage.bundle.store import Store
 from twostage.rpc.channels import Replicas
 from twostage.v1 import common_pb2, gateway_pb2, gateway_pb2_grpc, retrieval_pb2, retrieval_pb2_grpc

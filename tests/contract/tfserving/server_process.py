@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-_HOST = "127.0.0.1"
+from tests.ports import HOST, free_port, listens
+
 _POLL_SECONDS = 0.02
-_PORTS = range(12_000, 32_000)
 
 
 class ServerProcess(Protocol):
@@ -145,12 +143,7 @@ class Server:
     @property
     def listening(self) -> bool:
         """Whether its port takes a connection now."""
-        host, _, port = self.address.rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), 1.0).close()
-        except OSError:
-            return False
-        return True
+        return listens(self.address)
 
     def settle(self, timeout_seconds: float) -> bool:
         """Waits until it listens or has ended.
@@ -191,26 +184,13 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _free_port() -> int:
-    # Below the ports that connections get by themselves: whoever asks such a port of this host whether somebody listens
-    # may be given it, and then finds itself.
-    while True:
-        port = random.randrange(_PORTS.start, _PORTS.stop)
-        with socket.socket() as probe:
-            try:
-                probe.bind((_HOST, port))
-            except OSError:
-                continue
-            return port
-
-
 @contextmanager
 def running(launcher: Launcher, flags: Sequence[str], log: Path) -> Iterator[Server]:
     """Starts a server on a free port, unless a flag names one, and makes sure that it is gone afterwards."""
     given = next((flag.partition("=")[2] for flag in flags if flag.startswith("--port=")), None)
-    port = given if given is not None else str(_free_port())
+    port = given if given is not None else str(free_port())
     arguments = [*flags] if given is not None else [f"--port={port}", *flags]
-    server = Server(launcher.start(arguments, log), f"{_HOST}:{port}", log)
+    server = Server(launcher.start(arguments, log), f"{HOST}:{port}", log)
     try:
         yield server
     finally:

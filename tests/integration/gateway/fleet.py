@@ -20,7 +20,8 @@ from ranking_service.settings import RankingSettings
 from retrieval_service.server import build as build_retrieval
 from retrieval_service.settings import RetrievalSettings
 from tests.bundles import make_catalogue, make_store
-from tests.integration.gateway.servers import free_port, stop
+from tests.integration.gateway.servers import stop
+from tests.ports import free_port
 from twostage.bundle.store import Store
 from twostage.client import CallFailed, Client
 from twostage.generations.model_config import model_config_text

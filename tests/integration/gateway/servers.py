@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,16 +10,11 @@ from pathlib import Path
 
 from gateway.users.import_histories import import_histories
 from tests.bundles import make_store
+from tests.ports import free_port
 from twostage.processes import ServiceProcess
 from twostage.v1 import gateway_pb2
 
 ITEM_COUNT = 200
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass

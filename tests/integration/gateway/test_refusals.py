@@ -5,7 +5,8 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.integration.gateway.servers import Servers, free_port
+from tests.integration.gateway.servers import Servers
+from tests.ports import free_port
 from twostage.client import CallFailed, Client, DeadlineExceeded, GatewayUnavailable, InvalidRequest
 from twostage.v1 import common_pb2, gateway_pb2
 

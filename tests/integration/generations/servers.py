@@ -18,8 +18,8 @@ from ranking_service.settings import RankingSettings
 from retrieval_service.server import build as build_retrieval
 from retrieval_service.settings import RetrievalSettings
 from tests.bundles import make_store
-from tests.integration.ranking.processes import free_port
 from tests.integration.ranking.reference import ITEM_COUNT, add_golden
+from tests.ports import free_port
 from twostage.bundle.store import Store
 from twostage.generations.model_config import model_config_text
 from twostage.model_server_process import model_server_process

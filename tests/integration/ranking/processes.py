@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.ports import free_port
 from twostage.bundle.store import Store
 from twostage.tfserving import ModelServerClient, ModelServerError, VersionState
 from twostage.v1 import common_pb2, ranking_pb2, ranking_pb2_grpc
@@ -24,12 +24,6 @@ from twostage.v1 import common_pb2, ranking_pb2, ranking_pb2_grpc
 START_SECONDS = 60.0
 # As a user would run it: what an operator's shell sets must not decide these tests.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("TWOSTAGE_")}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class ModelServerProcess:

@@ -11,7 +11,8 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.integration.ranking.asking import failure, rank_request
-from tests.integration.ranking.processes import ModelServerProcess, RankingProcess, Start, free_port
+from tests.integration.ranking.processes import ModelServerProcess, RankingProcess, Start
+from tests.ports import free_port
 from twostage.bundle.store import Store
 from twostage.v1 import retrieval_pb2
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from tests.bundles import make_store
 from tests.integration.ranking.asking import rank_request
-from tests.integration.ranking.processes import ENVIRONMENT, ModelServerProcess, Start, free_port
+from tests.integration.ranking.processes import ENVIRONMENT, ModelServerProcess, Start
 from tests.integration.ranking.reference import ITEM_COUNT, add_golden
+from tests.ports import free_port
 from twostage.bundle.store import Store
 
 

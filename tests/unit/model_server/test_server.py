@@ -6,7 +6,6 @@ import http.client
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.ports import free_port
 from twostage.tfserving.messages import PREDICT_METHOD, PredictRequest, PredictResponse
 
 _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -69,13 +69,6 @@ class Served:
         self.process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _sleep(channel: grpc.Channel, seconds: float) -> Callable[..., Any]:
     request = PredictRequest()
     request.model_spec.name = "m"
@@ -112,11 +105,11 @@ class Everything:
 def everything(sleeper: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]:
     folder = tmp_path_factory.mktemp("server")
     (folder / "monitoring").write_text("prometheus_config { enable: true path: '/metrics' }")
-    port = _free_port()
+    port = free_port()
     served = Served.start(
         sleeper,
         folder / "log",
-        f"--port={_free_port()}",
+        f"--port={free_port()}",
         f"--grpc_socket_path={folder / 's'}",
         f"--rest_api_port={port}",
         f"--monitoring_config_file={folder / 'monitoring'}",

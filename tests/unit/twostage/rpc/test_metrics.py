@@ -10,15 +10,10 @@ import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.ports import free_port
 from twostage.rpc.address import AddressUnavailable
 from twostage.rpc.metrics import ServerMetrics, new_registry
 from twostage.rpc.metrics_endpoint import MetricsEndpoint
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def read(address: str) -> str:

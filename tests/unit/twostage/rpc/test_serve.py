@@ -15,8 +15,9 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
+from tests.ports import free_port
 from tests.unit.twostage.rpc.echo import call_of, connected, echo_server, failed, say_stub
-from tests.unit.twostage.rpc.test_metrics import free_port, read
+from tests.unit.twostage.rpc.test_metrics import read
 
 ROOT = Path(__file__).parents[4]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.unit.twostage.rpc.echo import echo_server
-from tests.unit.twostage.rpc.test_metrics import free_port
 from tests.unit.twostage.rpc.worker_program import (
     MODULE,
     announced,
