@@ -90,6 +90,8 @@ def write_recommend_response(response: RecommendResponse) -> gateway_pb2.Recomme
     add = message.recommendations.add
     for recommendation in response.recommendations:
         _write_recommendation(recommendation, add())
+    for experiment, arm in response.arms:
+        message.arms.add(experiment=experiment, arm=arm)
     _write_footing(message, response.timings, response.shortfall)
     return message
 
@@ -100,6 +102,7 @@ def _write_recommendation(recommendation: Recommendation, message: gateway_pb2.R
     message.score = recommendation.score
     message.title = recommendation.title
     message.candidate_rank = recommendation.candidate_rank
+    message.propensity = recommendation.propensity
     message.sources.extend(recommendation.sources)
     if recommendation.action_scores:
         action_scores = message.action_scores

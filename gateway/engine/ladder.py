@@ -13,8 +13,12 @@ class Rung(Enum):
 
     FULL = 1
     """Both stages answered."""
+    FEWER_CANDIDATES = 2
+    """Both stages answered, over fewer candidates than configured."""
     RETRIEVAL_ORDER = 3
     """Ranking was late or down: the candidates in retrieval's order."""
+    CACHED = 4
+    """Retrieval was late or down: an earlier answer for the same person."""
     POPULAR = 5
     """Retrieval was late or down: popular items from the gateway's own copy of the catalogue."""
 

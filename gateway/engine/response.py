@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.engine.ladder import Rung
+from gateway.engine.plan import Arm
 
 _NO_SCORES: Mapping[str, float] = MappingProxyType({})
 _NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
@@ -98,6 +99,8 @@ class Recommendation(NamedTuple):
         candidate_rank: Its position among the candidates, from 1; 0 when it was no candidate.
         trace: How each stage moved it, when asked for.
         explanations: Which recent items carried it, those that did most first, when asked for.
+        propensity: The probability with which it was shown at its position, given what the gateway knew, above 0.
+        team: The arm whose ranking brought it, where two are interleaved.
     """
 
     item_id: str
@@ -110,6 +113,8 @@ class Recommendation(NamedTuple):
     candidate_rank: int = 0
     trace: Trace | None = None
     explanations: Sequence[Explanation] = ()
+    propensity: float = 1.0
+    team: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,7 @@ class RecommendResponse:
         timings: Milliseconds by stage.
         unknown_item_count: How many ids of the history this generation does not know.
         ranker: The ranker that scored; empty when none did.
+        arms: The experiments' arms that the request was in.
     """
 
     request_id: str
@@ -137,3 +143,4 @@ class RecommendResponse:
     timings: Sequence[Timing] = ()
     unknown_item_count: int = 0
     ranker: str = ""
+    arms: Sequence[Arm] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -16,8 +16,9 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from twostage.errors import NotReady
-from twostage.rpc import request_event
+from twostage.rpc import caller, request_event
 from twostage.rpc.errors import status_code, to_status
+from twostage.rpc.gates import Gate, Leave
 from twostage.rpc.metrics import ServerMetrics
 from twostage.rpc.request_log import Outcome, RequestLog, RequestLogging
 
@@ -35,6 +36,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
         metrics: Counted for every request.
         logging: Which requests are logged.
         logger: Where they are logged; structlog's default when unset.
+        gates: Asked in this order before a method is called; none by default.
 
     Attributes:
         not_ready: Why requests are refused as NOT_READY (GetStatus excepted), or None to serve them.
@@ -46,7 +48,9 @@ class ServerInterceptor(grpc.ServerInterceptor):
         metrics: ServerMetrics,
         logging: RequestLogging | None = None,
         logger: FilteringBoundLogger | None = None,
+        gates: Sequence[Gate] = (),
     ) -> None:
+        self._gates = tuple(gates)
         self.not_ready: str | None = None
         self.in_flight_count = 0
         self._lock = threading.Lock()
@@ -92,9 +96,13 @@ class ServerInterceptor(grpc.ServerInterceptor):
             error: Exception | None = None
             aborted = False
             response = None
+            leaves: list[Leave] = []
             try:
                 if gated and self.not_ready is not None:
                     raise NotReady(self.not_ready)  # noqa: TRY301 - goes the way of every other domain error
+                for gate in self._gates:
+                    if (leave := gate.enter(method, context)) is not None:
+                        leaves.append(leave)  # noqa: PERF401 - known at once, should the next gate refuse
                 response = behavior(request, context)
                 code = context.code() or _OK
                 if not context.is_active():
@@ -104,6 +112,10 @@ class ServerInterceptor(grpc.ServerInterceptor):
                 aborted = _is_abort(caught, context)
                 code = context.code() if aborted else status_code(caught)
             finally:
+                while leaves:
+                    leaves.pop()()
+                if self._gates:
+                    caller.forget_current()
                 seconds = clock() - start
                 with self._lock:
                     self.in_flight_count -= 1

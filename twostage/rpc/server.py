@@ -29,6 +29,7 @@ from structlog.typing import FilteringBoundLogger
 from twostage.rpc.address import AddressUnavailable, join_address, require_free
 from twostage.rpc.announcement import announce, announcement
 from twostage.rpc.complaint import DEFECTS, complain
+from twostage.rpc.gates import Gate
 from twostage.rpc.health import Health
 from twostage.rpc.interceptor import ServerInterceptor
 from twostage.rpc.metrics import ServerMetrics, new_registry
@@ -59,6 +60,7 @@ class ServiceServer:
         settings: Addresses, sizes and times.
         registry: Where metrics are registered; a new one with the process's metrics when unset.
         logger: Where events are logged; structlog's default when unset.
+        gates: Asked in this order before a method is called; none by default. Health and reflection pass them by.
 
     Attributes:
         port: Where it listens, 0 before it does.
@@ -74,6 +76,7 @@ class ServiceServer:
         *,
         registry: CollectorRegistry | None = None,
         logger: FilteringBoundLogger | None = None,
+        gates: Sequence[Gate] = (),
     ) -> None:
         self.service = service
         self.settings = settings
@@ -83,7 +86,7 @@ class ServiceServer:
         self.worker = Worker.current()
         self._health = Health(service_names)
         self._interceptor = ServerInterceptor(
-            self.metrics, RequestLogging(settings.log_requests, settings.slow_request_ms / 1e3), self.logger
+            self.metrics, RequestLogging(settings.log_requests, settings.slow_request_ms / 1e3), self.logger, gates
         )
         self._interceptor.not_ready = "loading"
         self._workers = futures.ThreadPoolExecutor(settings.max_workers, thread_name_prefix="worker")

@@ -19,12 +19,40 @@ class Rung(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RUNG_RETRIEVAL_ORDER: _ClassVar[Rung]
     RUNG_CACHED: _ClassVar[Rung]
     RUNG_POPULAR: _ClassVar[Rung]
+
+class ItemOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ITEM_OUTCOME_UNSPECIFIED: _ClassVar[ItemOutcome]
+    ITEM_OUTCOME_RECOMMENDED: _ClassVar[ItemOutcome]
+    ITEM_OUTCOME_EXCLUDED: _ClassVar[ItemOutcome]
+    ITEM_OUTCOME_FILTERED: _ClassVar[ItemOutcome]
+    ITEM_OUTCOME_NOT_RETRIEVED: _ClassVar[ItemOutcome]
+    ITEM_OUTCOME_OUTRANKED: _ClassVar[ItemOutcome]
+    ITEM_OUTCOME_PASSED_OVER: _ClassVar[ItemOutcome]
+
+class ExplainEffect(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EXPLAIN_EFFECT_UNSPECIFIED: _ClassVar[ExplainEffect]
+    EXPLAIN_EFFECT_KEPT: _ClassVar[ExplainEffect]
+    EXPLAIN_EFFECT_MOVED: _ClassVar[ExplainEffect]
+    EXPLAIN_EFFECT_LOST: _ClassVar[ExplainEffect]
 RUNG_UNSPECIFIED: Rung
 RUNG_FULL: Rung
 RUNG_FEWER_CANDIDATES: Rung
 RUNG_RETRIEVAL_ORDER: Rung
 RUNG_CACHED: Rung
 RUNG_POPULAR: Rung
+ITEM_OUTCOME_UNSPECIFIED: ItemOutcome
+ITEM_OUTCOME_RECOMMENDED: ItemOutcome
+ITEM_OUTCOME_EXCLUDED: ItemOutcome
+ITEM_OUTCOME_FILTERED: ItemOutcome
+ITEM_OUTCOME_NOT_RETRIEVED: ItemOutcome
+ITEM_OUTCOME_OUTRANKED: ItemOutcome
+ITEM_OUTCOME_PASSED_OVER: ItemOutcome
+EXPLAIN_EFFECT_UNSPECIFIED: ExplainEffect
+EXPLAIN_EFFECT_KEPT: ExplainEffect
+EXPLAIN_EFFECT_MOVED: ExplainEffect
+EXPLAIN_EFFECT_LOST: ExplainEffect
 
 class RecommendRequest(_message.Message):
     __slots__ = ("user_id", "recent_item_ids", "interest_tags", "count", "context", "filter", "exclude_item_ids", "include_seen", "diversity", "attributes", "explain", "trace", "ranker", "blend", "pinned_item_ids")
@@ -68,7 +96,7 @@ class RecommendRequest(_message.Message):
     def __init__(self, user_id: _Optional[str] = ..., recent_item_ids: _Optional[_Iterable[str]] = ..., interest_tags: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ..., context: _Optional[_Union[_common_pb2.Context, _Mapping]] = ..., filter: _Optional[_Union[_common_pb2.Filter, _Mapping]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., include_seen: _Optional[bool] = ..., diversity: _Optional[_Union[_common_pb2.Diversity, _Mapping]] = ..., attributes: _Optional[_Iterable[str]] = ..., explain: _Optional[bool] = ..., trace: _Optional[bool] = ..., ranker: _Optional[str] = ..., blend: _Optional[_Mapping[str, float]] = ..., pinned_item_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Recommendation(_message.Message):
-    __slots__ = ("item_id", "score", "action_scores", "title", "attributes", "sources", "reasons", "candidate_rank", "trace", "explanations")
+    __slots__ = ("item_id", "score", "action_scores", "title", "attributes", "sources", "reasons", "candidate_rank", "trace", "explanations", "propensity")
     class ActionScoresEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +121,7 @@ class Recommendation(_message.Message):
     CANDIDATE_RANK_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
     EXPLANATIONS_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     score: float
     action_scores: _containers.ScalarMap[str, float]
@@ -103,7 +132,8 @@ class Recommendation(_message.Message):
     candidate_rank: int
     trace: Trace
     explanations: _containers.RepeatedCompositeFieldContainer[_common_pb2.Explanation]
-    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., action_scores: _Optional[_Mapping[str, float]] = ..., title: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., sources: _Optional[_Iterable[str]] = ..., reasons: _Optional[_Iterable[str]] = ..., candidate_rank: _Optional[int] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., explanations: _Optional[_Iterable[_Union[_common_pb2.Explanation, _Mapping]]] = ...) -> None: ...
+    propensity: float
+    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., action_scores: _Optional[_Mapping[str, float]] = ..., title: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., sources: _Optional[_Iterable[str]] = ..., reasons: _Optional[_Iterable[str]] = ..., candidate_rank: _Optional[int] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., explanations: _Optional[_Iterable[_Union[_common_pb2.Explanation, _Mapping]]] = ..., propensity: _Optional[float] = ...) -> None: ...
 
 class Trace(_message.Message):
     __slots__ = ("retrieval_score", "retrieval_rank", "ranking_rank", "final_rank", "source_ranks", "steps")
@@ -252,6 +282,107 @@ class RecordEventsResponse(_message.Message):
     accepted_count: int
     rejected: _containers.RepeatedCompositeFieldContainer[RejectedEvent]
     def __init__(self, accepted_count: _Optional[int] = ..., rejected: _Optional[_Iterable[_Union[RejectedEvent, _Mapping]]] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("request", "item_id")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    request: RecommendRequest
+    item_id: str
+    def __init__(self, request: _Optional[_Union[RecommendRequest, _Mapping]] = ..., item_id: _Optional[str] = ...) -> None: ...
+
+class ExplainStep(_message.Message):
+    __slots__ = ("stage", "rule", "effect", "numbers", "words")
+    class NumbersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    rule: str
+    effect: ExplainEffect
+    numbers: _containers.ScalarMap[str, float]
+    words: str
+    def __init__(self, stage: _Optional[str] = ..., rule: _Optional[str] = ..., effect: _Optional[_Union[ExplainEffect, str]] = ..., numbers: _Optional[_Mapping[str, float]] = ..., words: _Optional[str] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("request_id", "generation", "rung", "rung_reason", "outcome", "lost_by", "position", "recommendation", "steps", "arms")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    RUNG_FIELD_NUMBER: _ClassVar[int]
+    RUNG_REASON_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    LOST_BY_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    RECOMMENDATION_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    generation: int
+    rung: Rung
+    rung_reason: str
+    outcome: ItemOutcome
+    lost_by: str
+    position: int
+    recommendation: Recommendation
+    steps: _containers.RepeatedCompositeFieldContainer[ExplainStep]
+    arms: _containers.RepeatedCompositeFieldContainer[Arm]
+    def __init__(self, request_id: _Optional[str] = ..., generation: _Optional[int] = ..., rung: _Optional[_Union[Rung, str]] = ..., rung_reason: _Optional[str] = ..., outcome: _Optional[_Union[ItemOutcome, str]] = ..., lost_by: _Optional[str] = ..., position: _Optional[int] = ..., recommendation: _Optional[_Union[Recommendation, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[ExplainStep, _Mapping]]] = ..., arms: _Optional[_Iterable[_Union[Arm, _Mapping]]] = ...) -> None: ...
+
+class GetUserRequest(_message.Message):
+    __slots__ = ("user_id", "max_event_count")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    MAX_EVENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    max_event_count: int
+    def __init__(self, user_id: _Optional[str] = ..., max_event_count: _Optional[int] = ...) -> None: ...
+
+class StoredEvent(_message.Message):
+    __slots__ = ("event_id", "item_id", "action", "time", "value", "request_id")
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    event_id: str
+    item_id: str
+    action: str
+    time: _timestamp_pb2.Timestamp
+    value: float
+    request_id: str
+    def __init__(self, event_id: _Optional[str] = ..., item_id: _Optional[str] = ..., action: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., value: _Optional[float] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class GetUserResponse(_message.Message):
+    __slots__ = ("user_id", "event_count", "events", "expire_time")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    EVENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    event_count: int
+    events: _containers.RepeatedCompositeFieldContainer[StoredEvent]
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, user_id: _Optional[str] = ..., event_count: _Optional[int] = ..., events: _Optional[_Iterable[_Union[StoredEvent, _Mapping]]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class DeleteUserRequest(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    def __init__(self, user_id: _Optional[str] = ...) -> None: ...
+
+class DeleteUserResponse(_message.Message):
+    __slots__ = ("deleted_event_count",)
+    DELETED_EVENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    deleted_event_count: int
+    def __init__(self, deleted_event_count: _Optional[int] = ...) -> None: ...
 
 class RecommendationServiceGetStatusRequest(_message.Message):
     __slots__ = ()

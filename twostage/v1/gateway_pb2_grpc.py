@@ -50,6 +50,21 @@ class RecommendationServiceStub:
                 request_serializer=twostage_dot_v1_dot_gateway__pb2.RecordEventsRequest.SerializeToString,
                 response_deserializer=twostage_dot_v1_dot_gateway__pb2.RecordEventsResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/twostage.v1.RecommendationService/Explain',
+                request_serializer=twostage_dot_v1_dot_gateway__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=twostage_dot_v1_dot_gateway__pb2.ExplainResponse.FromString,
+                _registered_method=True)
+        self.GetUser = channel.unary_unary(
+                '/twostage.v1.RecommendationService/GetUser',
+                request_serializer=twostage_dot_v1_dot_gateway__pb2.GetUserRequest.SerializeToString,
+                response_deserializer=twostage_dot_v1_dot_gateway__pb2.GetUserResponse.FromString,
+                _registered_method=True)
+        self.DeleteUser = channel.unary_unary(
+                '/twostage.v1.RecommendationService/DeleteUser',
+                request_serializer=twostage_dot_v1_dot_gateway__pb2.DeleteUserRequest.SerializeToString,
+                response_deserializer=twostage_dot_v1_dot_gateway__pb2.DeleteUserResponse.FromString,
+                _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/twostage.v1.RecommendationService/GetStatus',
                 request_serializer=twostage_dot_v1_dot_gateway__pb2.RecommendationServiceGetStatusRequest.SerializeToString,
@@ -82,6 +97,28 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Why an item is where it is in an answer, or which stage and rule lost it. Recommends anew and shows nothing to
+        anybody: the answer is not logged as an impression. A gateway may be told not to offer it: PERMISSION_DENIED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUser(self, request, context):
+        """What is stored about a person.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteUser(self, request, context):
+        """Removes a person and everything they did from the user store and from remembered answers, at once and for good.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetStatus(self, request, context):
         """What the gateway and the stages behind it hold.
         """
@@ -106,6 +143,21 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.RecordEvents,
                     request_deserializer=twostage_dot_v1_dot_gateway__pb2.RecordEventsRequest.FromString,
                     response_serializer=twostage_dot_v1_dot_gateway__pb2.RecordEventsResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=twostage_dot_v1_dot_gateway__pb2.ExplainRequest.FromString,
+                    response_serializer=twostage_dot_v1_dot_gateway__pb2.ExplainResponse.SerializeToString,
+            ),
+            'GetUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUser,
+                    request_deserializer=twostage_dot_v1_dot_gateway__pb2.GetUserRequest.FromString,
+                    response_serializer=twostage_dot_v1_dot_gateway__pb2.GetUserResponse.SerializeToString,
+            ),
+            'DeleteUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUser,
+                    request_deserializer=twostage_dot_v1_dot_gateway__pb2.DeleteUserRequest.FromString,
+                    response_serializer=twostage_dot_v1_dot_gateway__pb2.DeleteUserResponse.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
@@ -195,6 +247,87 @@ class RecommendationService:
             '/twostage.v1.RecommendationService/RecordEvents',
             twostage_dot_v1_dot_gateway__pb2.RecordEventsRequest.SerializeToString,
             twostage_dot_v1_dot_gateway__pb2.RecordEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twostage.v1.RecommendationService/Explain',
+            twostage_dot_v1_dot_gateway__pb2.ExplainRequest.SerializeToString,
+            twostage_dot_v1_dot_gateway__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twostage.v1.RecommendationService/GetUser',
+            twostage_dot_v1_dot_gateway__pb2.GetUserRequest.SerializeToString,
+            twostage_dot_v1_dot_gateway__pb2.GetUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/twostage.v1.RecommendationService/DeleteUser',
+            twostage_dot_v1_dot_gateway__pb2.DeleteUserRequest.SerializeToString,
+            twostage_dot_v1_dot_gateway__pb2.DeleteUserResponse.FromString,
             options,
             channel_credentials,
             insecure,
