@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import NamedTuple
-
-_NOTHING: Mapping[str, int] = MappingProxyType({})
-_NO_WEIGHTS: Mapping[str, float] = MappingProxyType({})
 
 
 class Arm(NamedTuple):
@@ -48,7 +44,7 @@ class Overrides:
     """
 
     ranker: str = ""
-    blend: Mapping[str, float] = _NO_WEIGHTS
+    blend: Mapping[str, float] = field(default_factory=dict)
     diversity_strength: float | None = None
 
 
@@ -78,9 +74,9 @@ class Plan:
     """
 
     candidate_count: int = 500
-    source_quotas: Mapping[str, int] = _NOTHING
+    source_quotas: Mapping[str, int] = field(default_factory=dict)
     overrides: Overrides = NO_OVERRIDES
     generation: int | None = None
     exploration: Exploration = NO_EXPLORATION
-    rivals: Sequence[Rival] = field(default=())
-    arms: Sequence[Arm] = field(default=())
+    rivals: Sequence[Rival] = ()
+    arms: Sequence[Arm] = ()

@@ -51,5 +51,3 @@ class NoRecorder:
     def note(self, served: Served) -> None:
         """Forgets it."""
         del served
-
-
