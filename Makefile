@@ -30,8 +30,9 @@ $(STAMP): pyproject.toml scripts/find-python
 demo: setup  ## Train quickly, serve and recommend: DATA=dir for data of your own, STORE=dir to keep the result
 	@$(BIN)/twostage demo --store '$(STORE)' $(if $(DATA),--data '$(DATA)')
 
+# Three processes keep two cores busy: many tests wait for servers to start. A file's tests stay together.
 test: setup  ## Run the tests
-	scripts/run-tests $(BIN)/python
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 check: setup lint types imports proto-check  ## Lint, strict types, import rules, contracts
 

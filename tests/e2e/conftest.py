@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.command_line import answered
+from tests.once import made_once
 from twostage.bundle.store import Store
 
 
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "synthetic"
-    answered("data", "synthesize", "--out", str(folder), "--items", "300", "--users", "300", "--seed", "5")
-    return folder
+def _train(folder: Path) -> None:
+    data = folder / "data"
+    answered("data", "synthesize", "--out", str(data), "--items", "300", "--users", "300", "--seed", "5")
+    answered("train", "--data", str(data), "--store", str(folder / "store"), "--profile", "quick")
 
 
 @pytest.fixture(scope="session")
-def store(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    folder = tmp_path_factory.mktemp("store")
-    answered("train", "--data", str(data), "--store", str(folder), "--profile", "quick")
-    return Store(folder)
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_once(tmp_path_factory, "trained", _train)
+
+
+@pytest.fixture(scope="session")
+def data(trained: Path) -> Path:
+    return trained / "data"
+
+
+@pytest.fixture(scope="module")
+def store(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    copy = tmp_path_factory.mktemp("store") / "store"
+    shutil.copytree(trained / "store", copy)
+    return Store(copy)

@@ -20,15 +20,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def own_store(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    copy = tmp_path_factory.mktemp("generations") / "store"
-    shutil.copytree(store.path, copy)
-    return Store(copy)
-
-
-@pytest.fixture(scope="module")
-def up(own_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    running = Up(own_store, tmp_path_factory.mktemp("users") / "users.sqlite")
+def up(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    running = Up(store, tmp_path_factory.mktemp("users") / "users.sqlite")
     try:
         running.wait(lambda: "Ready." in running.printed, 120)
         yield running
@@ -67,12 +60,12 @@ class Asking:
                     self.errors.append(str(error))
 
 
-def test_a_published_generation_is_served_and_taken_back_without_one_bad_answer(up: Up, own_store: Store) -> None:
+def test_a_published_generation_is_served_and_taken_back_without_one_bad_answer(up: Up, store: Store) -> None:
     assert up.recommend("--count", "5")["generation"] == "1"
-    with Asking(up.address, own_store) as asking:
-        answered("index", "tune", "--store", str(own_store.path), "--publish")
+    with Asking(up.address, store) as asking:
+        answered("index", "tune", "--store", str(store.path), "--publish")
         up.wait(lambda: asking.answers[-1].generation == 2)
-        rolled_back = answered("generations", "rollback", "--store", str(own_store.path))
+        rolled_back = answered("generations", "rollback", "--store", str(store.path))
         up.wait(lambda: asking.answers[-1].generation == 1)
     assert "2" in rolled_back
     assert "1" in rolled_back
@@ -91,10 +84,10 @@ def test_status_tells_both_generations_and_which_is_active(up: Up) -> None:
     assert "2" in printed
 
 
-def test_a_damaged_generation_is_refused_by_name_and_the_old_one_serves_on(up: Up, own_store: Store) -> None:
-    spoilt = own_store.generations_path / "3"
-    shutil.copytree(own_store.generations_path / "2", spoilt)
-    (own_store.path / "CURRENT").write_text("3\n", encoding="ascii")
+def test_a_damaged_generation_is_refused_by_name_and_the_old_one_serves_on(up: Up, store: Store) -> None:
+    spoilt = store.generations_path / "3"
+    shutil.copytree(store.generations_path / "2", spoilt)
+    (store.path / "CURRENT").write_text("3\n", encoding="ascii")
 
     def told() -> bool:
         return "refused" in answered("status", "--address", up.address)
@@ -102,5 +95,5 @@ def test_a_damaged_generation_is_refused_by_name_and_the_old_one_serves_on(up: U
     up.wait(told)
     answer = up.recommend("--count", "5")
     assert (answer["generation"], answer["rung"]) == ("1", "RUNG_FULL")
-    done = twostage("generations", "rollback", "--store", str(own_store.path))
+    done = twostage("generations", "rollback", "--store", str(store.path))
     assert done.returncode == 0, done.stderr
