@@ -13,9 +13,10 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from structlog.typing import FilteringBoundLogger
 
-from twostage.errors import NotReady
+from twostage.errors import InvalidField, NotReady
 from twostage.rpc import caller, request_event
 from twostage.rpc.errors import status_code, to_status
 from twostage.rpc.gates import Gate, Leave
@@ -72,13 +73,18 @@ class ServerInterceptor(grpc.ServerInterceptor):
         if method.startswith(_PASSED_THROUGH):
             wrapped = handler
         else:
+            # Bytes come in: who is refused need not be read, and what cannot be read is the caller's fault and no bug.
             wrapped = grpc.unary_unary_rpc_method_handler(
-                self._wrap(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+                self._wrap(method, handler.unary_unary, handler.request_deserializer),
+                None,
+                handler.response_serializer,
             )
         self._wrapped[method] = (handler, wrapped)
         return wrapped
 
-    def _wrap(self, method: str, behavior: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def _wrap(
+        self, method: str, behavior: Callable[[Any, Any], Any], deserialize: Callable[[bytes], Any] | None
+    ) -> Callable[[bytes, Any], Any]:
         name = method.removeprefix("/")
         metrics = self._metrics.for_method(name)
         gated = not method.endswith(_ANSWERED_WHILE_LOADING)
@@ -86,7 +92,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
         show_in_flight = self._metrics.in_flight.set
 
         # The context is Any because the type stubs lack its method `code`.
-        def call(request: Any, context: Any) -> Any:
+        def call(content: bytes, context: Any) -> Any:
             start = clock()
             facts, token = request_event.begin()
             with self._lock:
@@ -103,7 +109,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
                 for gate in self._gates:
                     if (leave := gate.enter(method, context)) is not None:
                         leaves.append(leave)  # noqa: PERF401 - known at once, should the next gate refuse
-                response = behavior(request, context)
+                response = behavior(_read(content, deserialize), context)
                 code = context.code() or _OK
                 if not context.is_active():
                     code = _abandoned(context)
@@ -140,6 +146,20 @@ class ServerInterceptor(grpc.ServerInterceptor):
             self._log.write(outcome)
         except Exception:  # noqa: BLE001 - there is nowhere to say it but the metrics
             self._metrics.log_failures.inc()
+
+
+def _read(content: bytes, deserialize: Callable[[bytes], Any] | None) -> Any:
+    """Reads a request.
+
+    Raises:
+        InvalidField: The bytes are no message of the method's request type.
+    """
+    if deserialize is None:
+        return content
+    try:
+        return deserialize(content)
+    except DecodeError:
+        raise InvalidField("request", "a message as the method takes it", f"{len(content)} bytes") from None
 
 
 def _is_abort(error: Exception, context: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from structlog.typing import FilteringBoundLogger
 
 from tests.unit.twostage.rpc.echo_service.settings import EchoSettings
 from twostage import errors
-from twostage.rpc import request_event
+from twostage.rpc import caller, request_event
+from twostage.rpc.gates import Gate
 from twostage.rpc.launch import launch
 from twostage.rpc.server import ServiceServer
 
@@ -51,6 +52,8 @@ def say(request: StringValue, context: grpc.ServicerContext) -> StringValue:
         return StringValue(value=str(os.getpid()))
     if text == "peer":
         return StringValue(value=context.peer())
+    if text == "caller":
+        return StringValue(value=caller.current().name)
     if text == "boom":
         raise RuntimeError("the secret of the house")
     if text == "abort":
@@ -91,9 +94,11 @@ def _stub(channel: grpc.Channel, method: str) -> Any:
     )
 
 
-def echo_server(logger: FilteringBoundLogger | None = None, **settings: Any) -> ServiceServer:
+def echo_server(
+    logger: FilteringBoundLogger | None = None, *, gates: Sequence[Gate] = (), **settings: Any
+) -> ServiceServer:
     return ServiceServer(
-        "echo", [SERVICE], register, EchoSettings(**settings), registry=CollectorRegistry(), logger=logger
+        "echo", [SERVICE], register, EchoSettings(**settings), registry=CollectorRegistry(), logger=logger, gates=gates
     )
 
 

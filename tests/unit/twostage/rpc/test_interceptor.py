@@ -10,7 +10,8 @@ from google.protobuf.wrappers_pb2 import StringValue
 from structlog.testing import CapturingLogger
 
 from tests.unit.twostage.rpc.echo import ERRORS, call_of, connected, echo_server, failed, say_stub, status_stub
-from twostage.rpc import request_event
+from twostage.errors import Overloaded
+from twostage.rpc import caller, request_event
 from twostage.rpc.errors import status_code
 from twostage.rpc.request_log import Outcome, RequestLog, RequestLogging
 from twostage.rpc.server import ServiceServer
@@ -197,3 +198,49 @@ def test_a_flood_of_refusals_is_logged_in_part_and_the_rest_counted(monkeypatch:
     for _ in range(50):
         log.write(bug)
     assert len(logger.calls) == 54
+
+
+def test_bytes_that_are_no_message_are_the_callers_fault(quiet: Served) -> None:
+    server, _, _ = quiet
+    with connected(server.address) as channel:
+        call: Any = channel.unary_unary("/test.Echo/Say")
+        error = call_of(failed(lambda: call(b"\x0a\x05ab", timeout=5)))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == "request: expected a message as the method takes it, received '4 bytes'"
+    labels = {"method": "test.Echo/Say", "code": "INVALID_ARGUMENT"}
+    assert server.metrics.registry.get_sample_value("twostage_requests_total", labels) == 1
+
+
+class _Turnstile:
+    """A gate that writes down who goes through, and refuses on demand."""
+
+    def __init__(self, name: str, seen: list[str], refuse: bool = False) -> None:
+        self._name, self._seen, self._refuse = name, seen, refuse
+        self.silent = False
+
+    def enter(self, method: str, context: Any) -> Callable[[], None]:  # noqa: ARG002 - the protocol's
+        self._seen.append(f"{self._name} in {method}")
+        if self._refuse:
+            raise Overloaded(0.5)
+        if not self.silent:
+            caller.set_current(caller.Caller(self._name))
+        return lambda: self._seen.append(f"{self._name} out")
+
+
+def test_gates_are_passed_in_order_and_left_in_reverse_also_when_the_last_refuses() -> None:
+    seen: list[str] = []
+    gates = [_Turnstile("first", seen), _Turnstile("second", seen, refuse=True)]
+    with echo_server(None, gates=gates) as server, connected(server.address) as channel:
+        error = failed(lambda: say_stub(channel)(StringValue(value="hello"), timeout=5))
+    assert call_of(error).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert seen == ["first in /test.Echo/Say", "second in /test.Echo/Say", "first out"]
+
+
+def test_a_caller_is_known_to_the_method_and_forgotten_by_the_thread() -> None:
+    seen: list[str] = []
+    gate = _Turnstile("alice", seen)
+    with echo_server(None, gates=[gate], max_workers=1) as server, connected(server.address) as channel:
+        say = say_stub(channel)
+        assert say(StringValue(value="caller"), timeout=5).value == "alice"
+        gate.silent = True
+        assert say(StringValue(value="caller"), timeout=5).value == ""
