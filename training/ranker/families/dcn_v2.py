@@ -6,12 +6,9 @@ import keras
 import keras_rs
 import tensorflow as tf
 
-from training.config import RankerConfig
 from training.ranker.families.fields import FIRST_LOGIT, FieldRanker, constant
 from training.ranker.families.layers import HiddenLayers, SplitDense, small_kernel
 from training.ranker.families.ranker import UserBatch, UserSide
-from training.ranker.families.sizes import FamilySizes
-from twostage.features.actions import ActionSchema
 
 
 class DCNv2(FieldRanker):
@@ -28,15 +25,8 @@ class DCNv2(FieldRanker):
     candidate: the crosses after the first, W_l x_l of d x d each, are inherent, for x_l mixes person and item.
     """
 
-    def __init__(
-        self,
-        config: RankerConfig,
-        actions: ActionSchema,
-        vector_size: int,
-        feature_count: int,
-        sizes: FamilySizes | None = None,
-    ) -> None:
-        super().__init__(config, actions, vector_size, feature_count, sizes)
+    def make_layers(self) -> None:
+        """Makes the family's own layers, in the order of its weights."""
         own = self.sizes
         if own.cross_count < 1:
             raise ValueError(f"cross_count: expected at least 1, got {own.cross_count}")
@@ -54,8 +44,8 @@ class DCNv2(FieldRanker):
             keras_rs.layers.FeatureCross(kernel_initializer=small_kernel(), name=f"cross_{layer}")
             for layer in range(1, own.cross_count)
         ]
-        self.first = SplitDense(inputs, config.head_sizes[0], "first")
-        self.hidden = HiddenLayers(config.head_sizes[1:], config.dropout, "hidden")
+        self.first = SplitDense(inputs, self.config.head_sizes[0], "first")
+        self.hidden = HiddenLayers(self.config.head_sizes[1:], self.config.dropout, "hidden")
         self.output_logits = keras.layers.Dense(
             self.action_count,
             kernel_initializer=self.starts_from_retrieval(self.width - self.match_width),

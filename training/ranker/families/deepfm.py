@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from training.config import RankerConfig
 from training.ranker.families.field_embeddings import FieldEmbeddings
 from training.ranker.families.fields import FIRST_LOGIT, FieldRanker, constant
 from training.ranker.families.layers import HiddenLayers, SplitDense, small_kernel
 from training.ranker.families.pairs import FieldGroup
 from training.ranker.families.ranker import UserBatch, UserSide
-from training.ranker.families.sizes import FamilySizes
-from twostage.features.actions import ActionSchema
 
 
 class DeepFM(FieldRanker):
@@ -29,15 +26,8 @@ class DeepFM(FieldRanker):
     layer. Left per candidate: products with the person's sum, the match fields, and the layers after the first.
     """
 
-    def __init__(
-        self,
-        config: RankerConfig,
-        actions: ActionSchema,
-        vector_size: int,
-        feature_count: int,
-        sizes: FamilySizes | None = None,
-    ) -> None:
-        super().__init__(config, actions, vector_size, feature_count, sizes)
+    def make_layers(self) -> None:
+        """Makes the family's own layers, in the order of its weights."""
         self.width = self.action_count * self.sizes.field_size
         inputs = {"person": self.person_width, "item": self.item_width, "match": self.match_width}
         self.first_order = SplitDense(
@@ -50,8 +40,8 @@ class DeepFM(FieldRanker):
         self.embeddings = FieldEmbeddings(self.width, self.item_embedding(self.width, "item", small_kernel()))
         match_fields = 2 if self.taste else 1
         embedded = {"person": 2 * self.width, "item": 2 * self.width, "match": match_fields * self.width}
-        self.first = SplitDense(embedded, config.head_sizes[0], "first")
-        self.hidden = HiddenLayers(config.head_sizes[1:], config.dropout, "hidden")
+        self.first = SplitDense(embedded, self.config.head_sizes[0], "first")
+        self.hidden = HiddenLayers(self.config.head_sizes[1:], self.config.dropout, "hidden")
         self.deep_logits = self.output_layer("deep_logits", first_logit=0.0)
 
     @property

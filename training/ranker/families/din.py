@@ -5,12 +5,9 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from training.config import RankerConfig
 from training.ranker.families.fields import FieldRanker
 from training.ranker.families.layers import ACTION_EMBEDDING_SIZE, FACT_COUNT, ChannelPReLU, HiddenLayers, SplitDense
 from training.ranker.families.ranker import UserBatch, UserSide
-from training.ranker.families.sizes import FamilySizes
-from twostage.features.actions import ActionSchema
 
 
 class DIN(FieldRanker):
@@ -32,15 +29,8 @@ class DIN(FieldRanker):
     for L = 50, k = 32, h = 16, and L k for the sum. The part of e_j is computed once per request.
     """
 
-    def __init__(
-        self,
-        config: RankerConfig,
-        actions: ActionSchema,
-        vector_size: int,
-        feature_count: int,
-        sizes: FamilySizes | None = None,
-    ) -> None:
-        super().__init__(config, actions, vector_size, feature_count, sizes)
+    def make_layers(self) -> None:
+        """Makes the family's own layers, in the order of its weights."""
         size, unit = self.sizes.embedding_size, self.sizes.unit_size
         self.goods = self.item_embedding(size, "goods")
         self.behaviour = keras.layers.Dense(size, use_bias=False, name="behaviour")
@@ -51,13 +41,13 @@ class DIN(FieldRanker):
         self.unit_bias = self.add_weight(shape=(), initializer="zeros", name="unit_bias")
         inputs = {
             "person": self.person_width,
-            "item": size + feature_count,
+            "item": size + self.feature_count,
             "interest": size,
             "match": self.match_width,
         }
-        self.first = SplitDense(inputs, config.head_sizes[0], "first")
-        self.first_activation = ChannelPReLU(config.head_sizes[0], "first_activation")
-        self.hidden = HiddenLayers(config.head_sizes[1:], config.dropout, "hidden")
+        self.first = SplitDense(inputs, self.config.head_sizes[0], "first")
+        self.first_activation = ChannelPReLU(self.config.head_sizes[0], "first_activation")
+        self.hidden = HiddenLayers(self.config.head_sizes[1:], self.config.dropout, "hidden")
         self.output_logits = self.output_layer("output_logits")
 
     @property

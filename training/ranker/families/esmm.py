@@ -6,11 +6,9 @@ import math
 
 import tensorflow as tf
 
-from training.config import RankerConfig
 from training.ranker.families.fields import FIRST_LOGIT, FieldRanker
 from training.ranker.families.layers import HiddenLayers, SplitDense
 from training.ranker.families.ranker import UserBatch, UserSide
-from training.ranker.families.sizes import FamilySizes
 from twostage.features.actions import ActionSchema
 
 
@@ -59,23 +57,17 @@ class ESMM(FieldRanker):
     layers after it, for each action.
     """
 
-    def __init__(
-        self,
-        config: RankerConfig,
-        actions: ActionSchema,
-        vector_size: int,
-        feature_count: int,
-        sizes: FamilySizes | None = None,
-    ) -> None:
-        super().__init__(config, actions, vector_size, feature_count, sizes)
-        self.parents = parents(actions)
+    def make_layers(self) -> None:
+        """Makes the family's own layers, in the order of its weights."""
+        self.parents = parents(self.action_schema)
         own = self.sizes
         self.item_part = self.item_embedding(own.item_embedding_size, "item_part")
         inputs = {"person": self.person_width, "item": own.item_embedding_size, "match": self.match_width}
-        self.width = config.head_sizes[-1]
+        self.width = self.config.head_sizes[-1]
         self.first = SplitDense(inputs, self.action_count * self.width, "first")
         self.towers = [
-            HiddenLayers([own.tower_size], config.dropout, f"tower_{position}") for position in range(self.action_count)
+            HiddenLayers([own.tower_size], self.config.dropout, f"tower_{position}")
+            for position in range(self.action_count)
         ]
         self.outputs = [
             self.output_layer(f"output_{position}", first_logit=FIRST_LOGIT if parent is None else 0.0, units=1)

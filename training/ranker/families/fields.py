@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -93,6 +94,11 @@ class FieldRanker(Ranker):
         self.match_width = 1 + 6 * len(self.taste)
         self.history_entries = HistoryEntries(len(actions.recorded_names))
         self.history_pooling = HistoryPooling(config.attention_size)
+        self.make_layers()
+
+    @abc.abstractmethod
+    def make_layers(self) -> None:
+        """Makes the family's own layers, in the order of its weights; widths, sizes and config are known."""
 
     def item_embedding(self, size: int, name: str, kernel_initializer: Any = "glorot_uniform") -> ContentEmbedding:
         """Makes an embedding of items, with the hidden layers of the content ranker's item tower."""

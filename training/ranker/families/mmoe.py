@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from training.config import RankerConfig
 from training.ranker.families.fields import FieldRanker
 from training.ranker.families.layers import HiddenLayers, SplitDense
 from training.ranker.families.ranker import UserBatch, UserSide
-from training.ranker.families.sizes import FamilySizes
-from twostage.features.actions import ActionSchema
 
 
 class MMoE(FieldRanker):
@@ -26,15 +23,8 @@ class MMoE(FieldRanker):
     mixture and the towers.
     """
 
-    def __init__(
-        self,
-        config: RankerConfig,
-        actions: ActionSchema,
-        vector_size: int,
-        feature_count: int,
-        sizes: FamilySizes | None = None,
-    ) -> None:
-        super().__init__(config, actions, vector_size, feature_count, sizes)
+    def make_layers(self) -> None:
+        """Makes the family's own layers, in the order of its weights."""
         own = self.sizes
         self.item_part = self.item_embedding(own.item_embedding_size, "item_part")
         inputs = {"person": self.person_width, "item": own.item_embedding_size, "match": self.match_width}
@@ -42,7 +32,8 @@ class MMoE(FieldRanker):
         self.experts = SplitDense(inputs, self.experts_width, "experts")
         self.gates = SplitDense(inputs, self.action_count * own.expert_count, "gates", use_bias=False)
         self.towers = [
-            HiddenLayers([own.tower_size], config.dropout, f"tower_{position}") for position in range(self.action_count)
+            HiddenLayers([own.tower_size], self.config.dropout, f"tower_{position}")
+            for position in range(self.action_count)
         ]
         self.outputs = [self.output_layer(f"output_{position}", units=1) for position in range(self.action_count)]
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from training.config import RankerConfig
 from training.ranker.families.fields import FieldRanker
 from training.ranker.families.layers import HiddenLayers, SplitDense
 from training.ranker.families.ranker import UserBatch, UserSide
-from training.ranker.families.sizes import FamilySizes
-from twostage.features.actions import ActionSchema
 
 
 class NeuMF(FieldRanker):
@@ -27,23 +24,16 @@ class NeuMF(FieldRanker):
     the first layer, and the layers after it.
     """
 
-    def __init__(
-        self,
-        config: RankerConfig,
-        actions: ActionSchema,
-        vector_size: int,
-        feature_count: int,
-        sizes: FamilySizes | None = None,
-    ) -> None:
-        super().__init__(config, actions, vector_size, feature_count, sizes)
+    def make_layers(self) -> None:
+        """Makes the family's own layers, in the order of its weights."""
         factors, width = self.sizes.embedding_size, self.sizes.item_embedding_size
         self.person_factors = self.person_embedding(factors, "person_factors")
         self.person_part = self.person_embedding(width, "person_part")
         self.item_factors = self.item_embedding(factors, "item_factors")
         self.item_part = self.item_embedding(width, "item_part")
         inputs = {"person": width, "item": width, "match": self.match_width}
-        self.first = SplitDense(inputs, config.head_sizes[0], "first")
-        self.hidden = HiddenLayers(config.head_sizes[1:], config.dropout, "hidden")
+        self.first = SplitDense(inputs, self.config.head_sizes[0], "first")
+        self.hidden = HiddenLayers(self.config.head_sizes[1:], self.config.dropout, "hidden")
         self.output_logits = self.output_layer("output_logits")
 
     @property

@@ -5,14 +5,11 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from training.config import RankerConfig
 from training.ranker.families.field_embeddings import FieldEmbeddings
 from training.ranker.families.fields import FIRST_LOGIT, FieldRanker, constant
 from training.ranker.families.layers import HiddenLayers, SplitDense, small_kernel
 from training.ranker.families.pairs import FieldGroup
 from training.ranker.families.ranker import UserBatch, UserSide
-from training.ranker.families.sizes import FamilySizes
-from twostage.features.actions import ActionSchema
 
 
 class NFM(FieldRanker):
@@ -30,15 +27,8 @@ class NFM(FieldRanker):
     products of width k, the match fields, and the whole perceptron, as it reads products of person and item alone.
     """
 
-    def __init__(
-        self,
-        config: RankerConfig,
-        actions: ActionSchema,
-        vector_size: int,
-        feature_count: int,
-        sizes: FamilySizes | None = None,
-    ) -> None:
-        super().__init__(config, actions, vector_size, feature_count, sizes)
+    def make_layers(self) -> None:
+        """Makes the family's own layers, in the order of its weights."""
         self.width = self.sizes.pooled_size
         inputs = {"person": self.person_width, "item": self.item_width, "match": self.match_width}
         self.first_order = SplitDense(
@@ -49,7 +39,7 @@ class NFM(FieldRanker):
             bias_initializer=constant(FIRST_LOGIT),
         )
         self.embeddings = FieldEmbeddings(self.width, self.item_embedding(self.width, "item", small_kernel()))
-        self.hidden = HiddenLayers(config.head_sizes, config.dropout, "hidden")
+        self.hidden = HiddenLayers(self.config.head_sizes, self.config.dropout, "hidden")
         self.output_logits = keras.layers.Dense(
             self.action_count, use_bias=False, kernel_initializer="zeros", name="output_logits"
         )

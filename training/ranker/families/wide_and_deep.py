@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from training.config import RankerConfig
 from training.ranker.families.fields import FIRST_LOGIT, FieldRanker, constant
 from training.ranker.families.layers import HiddenLayers, SplitDense
 from training.ranker.families.ranker import UserBatch, UserSide
-from training.ranker.families.sizes import FamilySizes
-from twostage.features.actions import ActionSchema
 
 
 class WideAndDeep(FieldRanker):
@@ -26,15 +23,8 @@ class WideAndDeep(FieldRanker):
     share of both, and the layers after the first.
     """
 
-    def __init__(
-        self,
-        config: RankerConfig,
-        actions: ActionSchema,
-        vector_size: int,
-        feature_count: int,
-        sizes: FamilySizes | None = None,
-    ) -> None:
-        super().__init__(config, actions, vector_size, feature_count, sizes)
+    def make_layers(self) -> None:
+        """Makes the family's own layers, in the order of its weights."""
         inputs = {"person": self.person_width, "item": self.item_width, "match": self.match_width}
         self.wide = SplitDense(
             inputs,
@@ -43,8 +33,8 @@ class WideAndDeep(FieldRanker):
             kernel_initializer=self.starts_from_retrieval(self.person_width + self.item_width),
             bias_initializer=constant(FIRST_LOGIT),
         )
-        self.first = SplitDense(inputs, config.head_sizes[0], "first")
-        self.hidden = HiddenLayers(config.head_sizes[1:], config.dropout, "hidden")
+        self.first = SplitDense(inputs, self.config.head_sizes[0], "first")
+        self.hidden = HiddenLayers(self.config.head_sizes[1:], self.config.dropout, "hidden")
         self.deep_logits = self.output_layer("deep_logits", first_logit=0.0)
 
     @property
