@@ -1,4 +1,4 @@
-"""``twostage generations``: what a store holds, whether it is whole, and going back."""
+"""``twostage generations``: what a store holds, whether it is whole, going back, and letting go."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from twostage.terminal import make_console
 
 @click.group()
 def generations() -> None:
-    """List, verify and roll back a store's generations."""
+    """List, verify, roll back and remove a store's generations."""
 
 
 @generations.command("list")
@@ -97,6 +97,36 @@ def rollback(store_path: Path | str, to: int | None, with_sums: bool) -> None:
     for number, error in done.skipped.items():
         click.echo(f"generation {number} is skipped: {error}", err=True)
     click.echo(f"generation {done.source} -> {done.target}")
+
+
+@generations.command("remove")
+@store_option
+@click.argument("numbers", type=click.IntRange(min=1), nargs=-1)
+@click.option("--keep", type=click.IntRange(min=2), help="Remove all but so many of the newest up to the current one.")
+def remove(store_path: Path | str, numbers: tuple[int, ...], keep: int | None) -> None:
+    """Remove the generations NUMBERS, or all but the newest, for good.
+
+    The current one and the one before it stay whatever is said: services hold both, and rollback goes there.
+    """
+    if bool(numbers) == (keep is not None):
+        raise click.UsageError("NUMBERS or --keep: expected one of them, received " + ("both" if numbers else "none"))
+    store = open_store(store_path)
+    current, present = store.current(), store.generations()
+    held = {current, max((number for number in present if number < current), default=current)}
+    if keep is not None:
+        numbers = tuple(number for number in present if number < current)[: -(keep - 1)]
+    for number in numbers:
+        if number not in present:
+            raise GenerationMissing(number, present)
+        if number in held:
+            raise click.ClickException(
+                f"generation {number} is the current one or the one before it, which services hold"
+            )
+    for number in dict.fromkeys(numbers):
+        store.remove(number)
+        click.echo(f"generation {number}: removed")
+    if not numbers:
+        click.echo("nothing to remove")
 
 
 @generations.command("upload")

@@ -145,6 +145,43 @@ def test_rollback_reports_what_it_skips(location: str, folder: Path) -> None:
     assert "generation 2 is skipped: " in result.stderr
 
 
+def test_remove_lets_go_of_what_nobody_holds(location: str, folder: Path) -> None:
+    open_store(location).set_current(3)
+    result = run("remove", "1", location=location)
+    assert (result.exit_code, result.stdout) == (0, "generation 1: removed\n")
+    assert open_store(location).generations() == [2, 3]
+    assert not (folder / "generations" / "1").exists()
+    assert not (folder / "models" / "content" / "1").exists()
+
+
+def test_remove_keeps_so_many_of_the_newest_up_to_the_current_one(location: str) -> None:
+    result = run("remove", "--keep", "2", location=location)
+    assert (result.exit_code, result.stdout) == (0, "nothing to remove\n")
+    open_store(location).set_current(3)
+    result = run("remove", "--keep", "2", location=location)
+    assert (result.exit_code, result.stdout) == (0, "generation 1: removed\n")
+    assert open_store(location).generations() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["1"], "generation 1 is the current one or the one before it"),
+        (["3", "2"], "generation 2 is the current one or the one before it"),
+        (["9"], "generation 9 is not in the store; present: 1, 2, 3"),
+        (["3", "9"], "generation 9 is not in the store; present: 1, 2, 3"),
+        (["--keep", "1"], "1 is not in the range"),
+        ([], "expected one of them, received none"),
+        (["1", "--keep", "2"], "expected one of them, received both"),
+    ],
+)
+def test_remove_refuses_in_one_line_and_removes_nothing(location: str, arguments: list[str], complaint: str) -> None:
+    result = run("remove", *arguments, location=location)
+    assert result.exit_code != 0
+    assert complaint in result.stderr.splitlines()[-1]
+    assert open_store(location).generations() == [1, 2, 3]
+
+
 def test_a_file_or_a_chain_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "expected a folder, found a file" in run("list", location=tmp_path / "file").stderr
