@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import random
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -67,6 +69,34 @@ def test_watchers_of_health_hear_of_changes(started: ServiceServer) -> None:
         started.set_serving()
         assert next(watch).status == SERVING
         watch.cancel()
+
+
+def test_watchers_that_give_up_at_once_stop_nobody(started: ServiceServer) -> None:
+    started.set_serving()
+
+    def watch_and_give_up(seed: int) -> None:
+        chance = random.Random(seed)
+        with connected(started.address) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            for _ in range(150):
+                watch = stub.Watch(health_pb2.HealthCheckRequest())
+                time.sleep(chance.uniform(0.0, 0.004))
+                watch.cancel()
+
+    with ThreadPoolExecutor(6) as watchers:
+        list(watchers.map(watch_and_give_up, range(6)))
+    with connected(started.address) as channel:
+        assert say_stub(channel)(StringValue(value="hello"), timeout=10).value == "hello"
+        assert health(channel) == SERVING
+
+
+def test_a_watcher_of_an_unknown_service_hears_that_it_is_unknown(started: ServiceServer) -> None:
+    with connected(started.address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service="other"), timeout=5)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        watch.cancel()
+        assert call_of(failed(lambda: health(channel, "other"))).code() is grpc.StatusCode.NOT_FOUND
 
 
 def test_reflection_lists_the_services(started: ServiceServer) -> None:
