@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
             "generation-poll-seconds": ("S", "between two looks at the store's CURRENT, 0 for never again; 1"),
             "shard": ("I", "which of the index's shards is searched, from 0; the whole index"),
             "milvus-uri": ("URI", "search this Milvus instead of the bundle's index"),
-            "milvus-token": ("TOKEN", "what Milvus asks for; better given in the environment"),
+            "milvus-token-file": ("FILE", "a file that holds what Milvus asks for, as user:password"),
             "milvus-prefix": ("NAME", "beginning of the collections' names; twostage"),
             "milvus-timeout-ms": ("MS", "how long one search may wait for Milvus; 250"),
             "milvus-effort": ("X", "multiplies how thoroughly Milvus searches; 1"),

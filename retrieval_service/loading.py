@@ -108,7 +108,7 @@ def _milvus(settings: RetrievalSettings, generation: Generation) -> MilvusIndex 
     from retrieval_service.milvus.collection import Collection  # noqa: PLC0415
     from retrieval_service.milvus.milvus_index import MilvusIndex, SearchPlan  # noqa: PLC0415
 
-    address = MilvusAddress.parse(settings.milvus_uri, settings.milvus_token.get_secret_value())
+    address = MilvusAddress.parse(settings.milvus_uri, settings.milvus_secret())
     collection = Collection.of(generation, prefix=settings.milvus_prefix)
     plan = SearchPlan(timeout_seconds=settings.milvus_timeout_ms / 1e3, effort=settings.milvus_effort)
     return MilvusIndex.open(address, collection, plan=plan)

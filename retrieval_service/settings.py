@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from twostage.generations.settings import PollSeconds, StoreLocation
+from twostage.rpc.security.private_files import read_secret
 from twostage.rpc.settings import GenerationNumber, Port, ServiceSettings
 
 
@@ -24,7 +26,8 @@ class RetrievalSettings(ServiceSettings):
             index when unset.
         milvus_uri: The Milvus that is searched instead of the bundle's index: ``http://host:19530``, or a local file
             ending in ``.db``; the bundle's index when unset. `twostage index push` puts a generation there.
-        milvus_token: What Milvus asks for, e.g. ``user:password``.
+        milvus_token_file: A file that holds what Milvus asks for, e.g. ``user:password``, on one line.
+        milvus_token: The same as text, from the environment; no flag, for command lines are seen by everybody.
         milvus_prefix: Beginning of the collections' names.
         milvus_timeout_ms: How long one search may wait for Milvus.
         milvus_effort: Multiplies how thoroughly Milvus searches.
@@ -40,10 +43,27 @@ class RetrievalSettings(ServiceSettings):
     verify_checksums: bool = True
     shard: Annotated[int, Field(ge=0)] | None = None
     milvus_uri: str | None = None
+    milvus_token_file: Path | None = None
     milvus_token: SecretStr = SecretStr("")
     milvus_prefix: str = "twostage"
     milvus_timeout_ms: Annotated[float, Field(gt=0, le=60_000)] = 250.0
     milvus_effort: Annotated[float, Field(gt=0, le=100)] = 1.0
+
+    def milvus_secret(self) -> str:
+        """What Milvus asks for; empty when nothing was given.
+
+        Raises:
+            SecretInvalid: The file cannot be read, or holds anything but one line of printable ASCII.
+        """
+        if self.milvus_token_file is not None:
+            return read_secret(self.milvus_token_file, "milvus_token_file")
+        return self.milvus_token.get_secret_value()
+
+    @model_validator(mode="after")
+    def _has_one_token(self) -> Self:
+        if self.milvus_token_file is not None and self.milvus_token.get_secret_value():
+            raise ValueError("milvus_token_file: expected none beside milvus_token, received one")
+        return self
 
     @model_validator(mode="after")
     def _searches_one_index(self) -> Self:

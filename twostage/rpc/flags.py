@@ -44,11 +44,20 @@ def service_parser(
         "port": ("PORT", f"the gRPC port, 0 for any free one; {port}"),
         "metrics-port": ("PORT", f"the HTTP port of /metrics, 0 for none; {metrics_port}"),
         "processes": ("N", "processes that share the port, auto for one per core; 1"),
+        "tls-certificate": ("FILE", "PEM of the server's certificate; nothing is encrypted"),
+        "tls-key": ("FILE", "PEM of its private key"),
+        "tls-client-ca": ("FILE", "PEM of the authorities that sign clients' certificates, which are then required"),
+        "tls-client-names": ("NAMES", "by commas, one of which a client's certificate must carry; any"),
         "log-level": ("LEVEL", "DEBUG, INFO, WARNING or ERROR; INFO"),
         "log-requests": ("WHICH", "all, or errors (failed and slow ones); errors"),
     }
     for name, (metavar, text) in flags.items():
         parser.add_argument(f"--{name}", metavar=metavar, help=text)
+    parser.add_argument(
+        "--reflection",
+        action=argparse.BooleanOptionalAction,
+        help="tell strangers the methods and messages; yes",
+    )
     return parser
 
 

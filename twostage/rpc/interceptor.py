@@ -101,7 +101,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
             code = _OK
             error: Exception | None = None
             aborted = False
-            response = None
+            request = response = None
             leaves: list[Leave] = []
             try:
                 if gated and self.not_ready is not None:
@@ -109,7 +109,8 @@ class ServerInterceptor(grpc.ServerInterceptor):
                 for gate in self._gates:
                     if (leave := gate.enter(method, context)) is not None:
                         leaves.append(leave)  # noqa: PERF401 - known at once, should the next gate refuse
-                response = behavior(_read(content, deserialize), context)
+                request = _read(content, deserialize)
+                response = behavior(request, context)
                 code = context.code() or _OK
                 if not context.is_active():
                     code = _abandoned(context)
@@ -131,7 +132,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
                 request_event.end(token)
             if self._log.wants(code, seconds):
                 shown = None if aborted else error
-                self._write(Outcome(name, code, seconds, facts, shown, _request_id(context)))
+                self._write(Outcome(name, code, seconds, facts, shown, _request_id(context), request))
             if error is None:
                 return response
             if not aborted:

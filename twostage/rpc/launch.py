@@ -50,6 +50,10 @@ def launch(
     tune_allocator()
     try:
         server, prepare = build(settings, logger)
+    except SettingsError as error:
+        # What a setting names is not what it should be, e.g. a certificate.
+        complain(service, error)
+        return 2
     except (OSError, ValueError) as error:
         complain(service, error)
         return 1

@@ -24,6 +24,12 @@ def attach(**facts: object) -> None:
         current.update(facts)
 
 
+def fact(name: str) -> object:
+    """A fact that was attached to the event of the current request; None when it was not, and outside a request."""
+    current = _facts.get()
+    return current.get(name) if current is not None else None
+
+
 def begin() -> tuple[dict[str, object], Token[dict[str, object] | None]]:
     """Starts collecting facts; for the interceptor, which hands the token back to `end`."""
     facts: dict[str, object] = {}

@@ -10,9 +10,11 @@ import grpc
 from structlog.typing import FilteringBoundLogger
 
 from twostage.errors import TwostageError
+from twostage.rpc.private_texts import concealed_traceback, private_texts
 
 _OK = grpc.StatusCode.OK
-_BUGS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN})
+BUGS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN})
+"""Codes that tell of a defect."""
 # What the caller did, not the server: worth an event, not a warning.
 _CALLERS_DOING = frozenset(
     {
@@ -53,6 +55,8 @@ class Outcome:
         facts: What the servicer attached.
         error: What it raised, if anything.
         request_id: The caller's ``x-request-id``, if any.
+        request: The message that was asked; None where it could not be read. People whom it names are kept out of a
+            defect's traceback.
     """
 
     method: str
@@ -61,6 +65,7 @@ class Outcome:
     facts: dict[str, object]
     error: Exception | None
     request_id: str | None
+    request: object = None
 
 
 class RequestLog:
@@ -93,9 +98,11 @@ class RequestLog:
             return
         if isinstance(error, TwostageError):
             event |= {"reason": error.reason, **error.loggable}
-        if code in _BUGS:
+        if code in BUGS:
             # Never left out: each is a defect, and only the log knows its details.
-            self._logger.error("request failed", exc_info=error, **event)
+            concealed = concealed_traceback(error, private_texts(outcome.request)) if error is not None else None
+            shown = {"exc_info": error} if concealed is None else {"exception": concealed}
+            self._logger.error("request failed", **event, **shown)
             return
         left_out = self._left_out_before(code)
         if left_out is None:

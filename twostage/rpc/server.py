@@ -35,6 +35,10 @@ from twostage.rpc.interceptor import ServerInterceptor
 from twostage.rpc.metrics import ServerMetrics, new_registry
 from twostage.rpc.metrics_endpoint import MetricsEndpoint
 from twostage.rpc.request_log import RequestLogging
+from twostage.rpc.security.identity import IdentityFiles
+from twostage.rpc.security.metrics import SecurityMetrics
+from twostage.rpc.security.peer_names import PeerNames
+from twostage.rpc.security.server_tls import ServerTls
 from twostage.rpc.settings import ServiceSettings
 from twostage.rpc.signals import Interrupted, StopSignals
 from twostage.rpc.worker import Worker
@@ -60,11 +64,19 @@ class ServiceServer:
         settings: Addresses, sizes and times.
         registry: Where metrics are registered; a new one with the process's metrics when unset.
         logger: Where events are logged; structlog's default when unset.
-        gates: Asked in this order before a method is called; none by default. Health and reflection pass them by.
+        gates: Asked in this order before a method is called; none by default. Health and reflection pass them by. The
+            names in clients' certificates are looked at before all of them where the settings ask for that.
+        security: Told of files that change and of certificates' ends; metrics of its own when unset.
+        interceptors: Asked for a method's handler before the one interceptor is, in the thread that takes every call
+            in, so that they must not wait; none by default.
+        workers: The threads that run requests, ended with the server; ``max_workers`` of them when unset.
 
     Attributes:
         port: Where it listens, 0 before it does.
         worker: Which of several processes that share the port this is; None when it serves on its own.
+
+    Raises:
+        SettingsError: The certificate, its key or the clients' authority are not what they should be.
     """
 
     def __init__(
@@ -77,6 +89,9 @@ class ServiceServer:
         registry: CollectorRegistry | None = None,
         logger: FilteringBoundLogger | None = None,
         gates: Sequence[Gate] = (),
+        interceptors: Sequence[grpc.ServerInterceptor] = (),
+        workers: futures.ThreadPoolExecutor | None = None,
+        security: SecurityMetrics | None = None,
     ) -> None:
         self.service = service
         self.settings = settings
@@ -85,22 +100,26 @@ class ServiceServer:
         self.port = 0
         self.worker = Worker.current()
         self._health = Health(service_names)
+        self._tls = self._read_tls(security)
+        if names := settings.allowed_client_names:
+            gates = (PeerNames(names), *gates)
         self._interceptor = ServerInterceptor(
             self.metrics, RequestLogging(settings.log_requests, settings.slow_request_ms / 1e3), self.logger, gates
         )
         self._interceptor.not_ready = "loading"
-        self._workers = futures.ThreadPoolExecutor(settings.max_workers, thread_name_prefix="worker")
+        self._workers = workers or futures.ThreadPoolExecutor(settings.max_workers, thread_name_prefix="worker")
         self._server = grpc.server(
             self._workers,
-            interceptors=[self._interceptor],
+            interceptors=[*interceptors, self._interceptor],
             options=_options(settings, shared=self.worker is not None),
             maximum_concurrent_rpcs=settings.max_concurrent_requests,
         )
         register(self._server)
         self._health.add_to(self._server)
-        reflection.enable_server_reflection(
-            (*service_names, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server
-        )
+        if settings.reflection:
+            reflection.enable_server_reflection(
+                (*service_names, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server
+            )
         self._metrics_endpoint: MetricsEndpoint | None = None
         self._closers: list[Callable[[], None]] = []
 
@@ -133,7 +152,11 @@ class ServiceServer:
         if self.worker is None:
             require_free(self.settings.host, self.settings.port, self.service)
         try:
-            self.port = int(self._server.add_insecure_port(wanted))
+            if self._tls is None:
+                self.port = int(self._server.add_insecure_port(wanted))
+            else:
+                self.port = int(self._server.add_secure_port(wanted, self._tls.credentials))
+                self._tls.watch(self.settings.reload_seconds)
         except RuntimeError as error:
             raise AddressUnavailable(wanted, self.service, str(error)) from error
         if self.settings.metrics_port:
@@ -169,6 +192,8 @@ class ServiceServer:
                 self._server.stop(0)
         self._workers.shutdown(wait=False, cancel_futures=True)
         self._health.close()
+        if self._tls is not None:
+            self._tls.close()
         if self._metrics_endpoint is not None:
             self._metrics_endpoint.close()
             self._metrics_endpoint = None
@@ -178,6 +203,13 @@ class ServiceServer:
                 close()
             except Exception:
                 self.logger.exception("closing failed", closer=getattr(close, "__qualname__", repr(close)))
+
+    def _read_tls(self, metrics: SecurityMetrics | None) -> ServerTls | None:
+        settings = self.settings
+        if settings.tls_certificate is None:
+            return None
+        files = IdentityFiles("tls", "client_ca", settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+        return ServerTls(files, metrics or SecurityMetrics(self.metrics.registry), self.logger)
 
     def __enter__(self) -> Self:
         self.start()
@@ -269,6 +301,9 @@ def _options(settings: ServiceSettings, *, shared: bool) -> list[tuple[str, int]
     options = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        # Between the first and the second gRPC refuses by chance.
+        ("grpc.max_metadata_size", settings.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes),
         # Else a stranger could share the port, and requests would go to either.
         ("grpc.so_reuseport", int(shared)),
         # Finds peers that vanished without a goodbye.
@@ -279,6 +314,8 @@ def _options(settings: ServiceSettings, *, shared: bool) -> list[tuple[str, int]
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ]
+    if settings.max_concurrent_streams is not None:
+        options.append(("grpc.max_concurrent_streams", settings.max_concurrent_streams))
     if age_seconds is not None:
         options += [
             ("grpc.max_connection_age_ms", int(age_seconds * 1e3)),

@@ -18,10 +18,10 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -33,6 +33,9 @@ from pydantic_settings import SettingsError as SourceError
 
 from twostage.rpc.cores import usable_core_count
 
+DEFAULT_MAX_MESSAGE_BYTES = 20 * 2**20
+"""What the largest request within the contract's bounds needs: 32 conditions of 2,000 values of 256 bytes, 16 MB of
+its 19 MB."""
 _MAX_PROCESSES = 256
 
 
@@ -69,7 +72,8 @@ class ServiceSettings(BaseSettings):
 
     Attributes:
         config: The YAML file these settings were read from, if any.
-        host: The address to listen on; the loopback interface by default, because nothing here is encrypted.
+        host: The address to listen on; the loopback interface by default, because without ``tls_certificate`` nothing
+            is encrypted.
         port: The gRPC port; 0 lets the system choose a free one.
         metrics_port: The HTTP port of ``/metrics``; 0 turns it off.
         processes: How many processes serve the port, each a whole server of its own; 1 by default. ``auto`` or 0 means
@@ -79,12 +83,25 @@ class ServiceSettings(BaseSettings):
             sockets do not.
         max_concurrent_requests: Requests running and waiting in each process beyond which new ones are refused;
             unbounded when unset.
-        max_message_bytes: The largest message taken or sent; 16 MiB by default.
+        max_message_bytes: The largest message taken or sent; larger ones are RESOURCE_EXHAUSTED. 20 MiB by default,
+            which the largest request within the contract's bounds needs; see docs/security.md.
+        max_metadata_bytes: The largest metadata taken with a request; larger ones are RESOURCE_EXHAUSTED. 16 KiB by
+            default.
+        max_concurrent_streams: Requests of one connection at a time; further ones wait at the client, or are
+            UNAVAILABLE where it is too quick. Unbounded when unset.
         max_connection_age_seconds: Connections older than this are closed gently, so that clients find new replicas;
             unlimited when unset, 300 with several processes, so that one that was started again gets its share.
         readiness_seconds: How long a stopping server still serves after it says NOT_SERVING, for load balancers to
             notice; 0 by default, right for one machine.
         grace_seconds: How long requests in flight may take to finish when the server stops; 10 by default.
+        tls_certificate: PEM file of the server's certificate and those between it and its authority; nothing is
+            encrypted when unset. Read again when it changes, as are the other files.
+        tls_key: PEM file of its private key.
+        tls_client_ca: PEM file of the authorities that sign clients' certificates; with it a client without one is
+            turned away (mutual TLS).
+        tls_client_names: Names by commas, one of which a client's certificate must carry; any name when unset.
+        reload_seconds: Between two looks at files that change while the server runs; 1 by default.
+        reflection: Whether the server tells strangers its methods and messages; yes by default.
         log_level: The least level that is logged.
         log_format: ``auto`` is readable on a terminal and JSON otherwise.
         log_requests: ``errors`` logs failed and slow requests, ``all`` every one (about 40 microseconds each).
@@ -102,14 +119,39 @@ class ServiceSettings(BaseSettings):
     processes: Processes = 1
     max_workers: Annotated[int, Field(ge=1, le=1024)] = 8
     max_concurrent_requests: Annotated[int, Field(ge=1)] | None = None
-    max_message_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1)] = 16 * 2**20
+    max_message_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1)] = DEFAULT_MAX_MESSAGE_BYTES
+    max_metadata_bytes: Annotated[int, Field(ge=1024, le=2**20)] = 16 * 1024
+    max_concurrent_streams: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     max_connection_age_seconds: Annotated[float, Field(gt=0)] | None = None
     readiness_seconds: Annotated[float, Field(ge=0, le=600)] = 0.0
     grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    tls_client_names: str | None = None
+    reload_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
+    reflection: bool = True
     log_level: LogLevel = "INFO"
     log_format: Literal["auto", "console", "json"] = "auto"
     log_requests: Literal["all", "errors"] = "errors"
     slow_request_ms: Annotated[float, Field(ge=0)] = 250.0
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        check_whole("tls", self.tls_certificate, self.tls_key)
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_certificate: expected a file beside tls_client_ca, received none")
+        if self.tls_client_names is not None and (self.tls_client_ca is None or not self.allowed_client_names):
+            raise ValueError(
+                "tls_client_names: expected names by commas, and tls_client_ca beside them, "
+                f"received {self.tls_client_names!r}"
+            )
+        return self
+
+    @property
+    def allowed_client_names(self) -> tuple[str, ...]:
+        """The names of which a client's certificate must carry one; empty when any will do."""
+        return tuple(name.strip() for name in (self.tls_client_names or "").split(",") if name.strip())
 
     @property
     def process_count(self) -> int:
@@ -133,6 +175,22 @@ class ServiceSettings(BaseSettings):
         path = _config_path(cls, init_settings.init_kwargs)
         from_file = InitSettingsSource(settings_cls, init_kwargs=_read_yaml(path) if path is not None else {})
         return init_settings, env_settings, from_file
+
+
+def check_whole(prefix: str, certificate: Path | None, key: Path | None) -> None:
+    """Checks that a certificate and its key are given together or not at all.
+
+    Args:
+        prefix: Beginning of the settings' names, e.g. ``tls``.
+        certificate: The setting ``<prefix>_certificate``.
+        key: The setting ``<prefix>_key``.
+
+    Raises:
+        ValueError: One of them is missing; the message names it.
+    """
+    if (certificate is None) != (key is None):
+        missing, given = ("key", "certificate") if key is None else ("certificate", "key")
+        raise ValueError(f"{prefix}_{missing}: expected a file beside {prefix}_{given}, received none")
 
 
 S = TypeVar("S", bound=ServiceSettings)
