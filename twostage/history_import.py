@@ -21,13 +21,13 @@ class HistoryImport:
 
     Args:
         store: The store.
-        users: The user store's SQLite file.
+        users: The user store's SQLite file, or the URL of a Redis server.
         on_line: Called with (name, line) for what an import prints.
         say: Called with a line for a person when an import in the background failed, or must wait for the store.
     """
 
     def __init__(
-        self, store: Store, users: Path, *, on_line: Callable[[str, str], None], say: Callable[[str], None]
+        self, store: Store, users: Path | str, *, on_line: Callable[[str, str], None], say: Callable[[str], None]
     ) -> None:
         self._store = store
         self._users = users

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from twostage.features.actions import ActionSchema
@@ -34,12 +35,25 @@ class TasteRule:
     recorded actions of which the schema derives an action by a least value; other actions, e.g. purchases, may
     repeat.
 
+    An action of weight 1, as all have unless told otherwise, takes as many places as it has events: the newest events
+    are the history, as in training. One of weight w below 1 takes at most w of the places, and at least one, while
+    there are other events to take the rest, so that a hundred passing views leave room for the few purchases before
+    them; places that nobody else takes go to the newest of its events that were held back. Weight 0 is no taste at all.
+
     Args:
         schema: What each action means.
+        weights: Recorded actions' names to weights, 0..1; 1 for those not named.
+
+    Raises:
+        ValueError: A weight is outside its bounds.
     """
 
-    def __init__(self, schema: ActionSchema) -> None:
+    def __init__(self, schema: ActionSchema, weights: Mapping[str, float] | None = None) -> None:
         self.schema = schema
+        self._weights = {name: weight for name, weight in (weights or {}).items() if weight != 1}
+        for name, weight in self._weights.items():
+            if not 0 <= weight <= 1:
+                raise ValueError(f"the weight of {name!r} in the taste: expected 0 to 1, received {weight!r}")
         self._judgements = frozenset(action.source for action in schema.actions if action.min_value is not None)
         self._known: dict[tuple[str, float | None], bool] = {}
 
@@ -48,7 +62,7 @@ class TasteRule:
         key = (action, value)
         known = self._known.get(key)
         if known is None:
-            known = self.schema.is_taste(action, value)
+            known = self.schema.is_taste(action, value) and self._weights.get(action, 1.0) > 0
             if len(self._known) < _MAX_REMEMBERED:
                 self._known[key] = known
         return known
@@ -66,6 +80,9 @@ class TasteRule:
         picked: list[TasteEvent] = []
         if count <= 0:
             return picked
+        room = {action: max(1, math.floor(weight * count)) for action, weight in self._weights.items()}
+        # Events that found no room, each with how many were picked before it.
+        held_back: list[tuple[int, TasteEvent]] = []
         judged: set[tuple[str, str]] = set()
         for item_id, action, value, time_seconds in newest_first:
             if action in self._judgements:
@@ -74,8 +91,19 @@ class TasteRule:
                     continue
                 judged.add(judgement)
             if self.is_taste(action, value):
-                picked.append(TasteEvent(item_id, action, value, time_seconds))
+                event = TasteEvent(item_id, action, value, time_seconds)
+                if action in room:
+                    if not room[action]:
+                        if len(held_back) < count:
+                            held_back.append((len(picked), event))
+                        continue
+                    room[action] -= 1
+                picked.append(event)
                 if len(picked) == count:
                     break
+        else:
+            # Places are left. From the back, so that the positions before stay what they are.
+            for position, event in reversed(held_back[: count - len(picked)]):
+                picked.insert(position, event)
         picked.reverse()
         return picked

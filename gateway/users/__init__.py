@@ -1,1 +1,1 @@
-"""What people did: the protocol of a user store, and the one that needs nothing but a file."""
+"""What people did: the protocol of a user store, one in a file for one machine, one in Redis for several gateways."""

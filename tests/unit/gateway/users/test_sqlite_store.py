@@ -3,6 +3,8 @@ from __future__ import annotations
 import resource
 import signal
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,10 +39,104 @@ def test_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "users.sqlite"
     SqliteUserStore(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(UserStoreUnavailable, match="version 1, received version 2"):
+    with pytest.raises(UserStoreUnavailable, match="version 2 or before, received version 3"):
         SqliteUserStore(path)
+
+
+def test_a_file_of_the_first_version_is_taken_over_with_all_that_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "users.sqlite"
+    connection = sqlite3.connect(path)
+    # As the first version made it.
+    connection.executescript(_FIRST_VERSION)
+    connection.close()
+    store = SqliteUserStore(path, ttl_seconds=60)
+    record = store.describe("ann", 10)
+    assert record is not None
+    assert record.expires_seconds is None
+    assert [(e.event_id, e.item_id, e.action, e.value) for e in record.events] == [
+        ("e2", "i2", "to_read", None),
+        ("", "i1", "rated", 4.0),
+    ]
+    assert store.record([event(2), event(3)]) == 1
+    assert store.forget("ann") == 3
+    store.close()
+    # The second time it is one of the second version.
+    SqliteUserStore(path).close()
+
+
+_FIRST_VERSION = """
+PRAGMA journal_mode = WAL;
+CREATE TABLE users (user_number INTEGER PRIMARY KEY, user_id TEXT NOT NULL UNIQUE);
+CREATE TABLE actions (action_number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE events (
+    user_number INTEGER NOT NULL, sequence INTEGER NOT NULL, item_id TEXT NOT NULL, action_number INTEGER NOT NULL,
+    value REAL, time_seconds INTEGER NOT NULL, event_id TEXT, request_id TEXT, PRIMARY KEY (user_number, sequence)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX events_by_id ON events (event_id) WHERE event_id IS NOT NULL;
+CREATE TABLE imports (
+    fingerprint TEXT PRIMARY KEY, people_count INTEGER NOT NULL, event_count INTEGER NOT NULL, finished INTEGER NOT NULL
+);
+INSERT INTO users VALUES (1, 'ann');
+INSERT INTO actions VALUES (1, 'rated'), (2, 'to_read');
+INSERT INTO events VALUES (1, 1, 'i1', 1, 4.0, 5, NULL, NULL), (1, 2, 'i2', 2, NULL, 6, 'e2', NULL);
+PRAGMA application_id = 0x54775374;
+PRAGMA user_version = 1;
+"""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_whose_time_is_over_is_swept_out_of_the_file(tmp_path: Path) -> None:
+    path, clock = tmp_path / "users.sqlite", Clock()
+    store = SqliteUserStore(path, ttl_seconds=100, clock=clock)
+    store.record([NewEvent(f"e{n}", f"person-{n:04}", "i1", "to_read", None, 1) for n in range(250)])
+    clock.now += 50
+    store.record([event(1)])
+    clock.now += 51
+    assert store.read("person-0001", TasteRule(SCHEMA)) is None
+    assert store.read("ann", TasteRule(SCHEMA)) is not None
+    assert b"person-0001" in content(tmp_path)
+    sweeper = store._sweeper
+    assert [sweeper.sweep() for _ in range(4)] == [100, 100, 50, 0]
+    sweeper.wipe_soon()
+    until(lambda: b"person-0001" not in content(tmp_path))
+    assert b"person-" not in content(tmp_path)
+    assert b"ann" in content(tmp_path)
+    store.close()
+
+
+def test_a_forgotten_person_leaves_the_log_when_a_long_read_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "users.sqlite"
+    store = SqliteUserStore(path)
+    store.record([NewEvent("e", "mrs-remarkable", "i1", "to_read", None, 1)])
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN")
+    other.execute("SELECT * FROM users").fetchall()
+    assert store.forget("mrs-remarkable") == 1
+    assert b"mrs-remarkable" in content(tmp_path), "else nothing had to wait"
+    other.execute("COMMIT")
+    until(lambda: b"mrs-remarkable" not in content(tmp_path))
+    other.close()
+    store.close()
+
+
+def content(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_path_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
