@@ -1,0 +1,1 @@
+"""What experiments and exploration have shown, from the impression log."""

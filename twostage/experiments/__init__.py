@@ -1,0 +1,1 @@
+"""Experiments: the file that describes them, and who is in which arm."""
