@@ -1,4 +1,4 @@
-"""The offline commands: ``python -m training data | train | evaluate | index``, reached through ``twostage``."""
+"""The offline commands: ``python -m training data | train | evaluate | index | …``, reached through ``twostage``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import click
 
 from training.commands.data import data
 from training.commands.evaluate import evaluate
+from training.commands.experiments import experiments
 from training.commands.index import index
+from training.commands.replay import replay
 from training.commands.train import train
 
 
@@ -24,6 +26,8 @@ main.add_command(data)
 main.add_command(train)
 main.add_command(evaluate)
 main.add_command(index)
+main.add_command(replay)
+main.add_command(experiments)
 
 if __name__ == "__main__":
     main(prog_name="twostage")

@@ -125,6 +125,7 @@ class RankerTraining:
         random_negative_count: Negatives sampled from the whole catalogue per example.
         popularity_negative_count: Negatives sampled by popularity per example.
         in_batch_negative_count: Other people's next items taken as negatives per example.
+        shown_negative_count: Items that a gateway's log says were shown to the person in vain, per example.
         popularity_power: Items are popular by their number of interactions to this power.
         negative_correction: How far negatives drawn by popularity and in-batch ones are weighed down for being drawn
             more often, 1 in full, 0 not at all.
@@ -143,6 +144,7 @@ class RankerTraining:
     random_negative_count: int = 12
     popularity_negative_count: int = 0
     in_batch_negative_count: int = 0
+    shown_negative_count: int = 0
     popularity_power: float = 0.75
     negative_correction: float = 1.0
     positive_count: int = 8

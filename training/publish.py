@@ -297,17 +297,22 @@ def _write_golden(writer: GenerationWriter, stages: Stages, some: tuple[Requests
 
 
 def _write_people(models: TrainedModels, store: Store, generation: int) -> None:
-    """Histories for the user store: everything known, the newest data included."""
-    order = UserOrder.of(models.past)
+    """Histories for the user store: everything known, the newest data included, but for what it told us itself."""
+    learnable, user_count = models.learnable.copy(), len(models.dataset.interactions.user_ids)
+    if models.dataset.logged is not None:
+        learnable[len(learnable) - models.dataset.logged.interaction_count :] = False
+        user_count -= models.dataset.logged.user_count
+    order = UserOrder.of(models.dataset.interactions.take(learnable))
     interactions = order.interactions
     folder = histories_folder(store, generation)
     folder.parent.mkdir(parents=True, exist_ok=True)
     write_histories(
         folder,
-        user_ids=interactions.user_ids,
+        # The last ones are keys of people whose ids only the user store knows.
+        user_ids=interactions.user_ids[:user_count],
         item_ids=models.dataset.catalogue.item_ids,
         recorded_actions=interactions.recorded,
-        offsets=order.offsets,
+        offsets=order.offsets[: user_count + 1],
         rows=interactions.rows,
         actions=interactions.actions,
         values=interactions.values,

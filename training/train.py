@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import runtime
-from training.data.dataset import Dataset, Interactions, Split
+from training.data.dataset import Dataset, Exposures, Interactions, Split, SplitKind
 from training.data.split import split as split_dataset
 from training.errors import NothingToLearn
 from training.features.content import encode_catalogue
@@ -145,6 +145,7 @@ def train(
         config.ranker_training.candidate_count,
         config.ranker_training.user_count,
         seed,
+        shown_before_test(dataset, parts),
     )
     size = config.ranker.factor_size
     before = make_item_inputs(towers.item_vectors, past, dataset.actions, size, seed)
@@ -170,6 +171,18 @@ def train(
         learnable=learnable,
         seconds=seconds,
     )
+
+
+def shown_before_test(dataset: Dataset, parts: Split) -> Exposures | None:
+    """What was shown in vain before anything of the test part happened, where the test part begins at a time."""
+    if dataset.logged is None:
+        return None
+    shown = dataset.logged.exposures
+    times = dataset.interactions.times
+    if dataset.split_rule.kind is not SplitKind.TIME_CUT or times is None or not parts.test.any():
+        return shown
+    before = shown.times < times[parts.test].min()
+    return Exposures(shown.users[before], shown.rows[before], shown.times[before])
 
 
 def _fit_rankers(

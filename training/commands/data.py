@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from training.commands.options import log_key_option, log_option
 from training.data.check import check as check_dataset
 from training.data.errors import DataError
 from training.data.fetch import fetch_goodbooks
@@ -68,12 +69,14 @@ def synthesize(
 
 @data.command()
 @click.argument("path", type=_DIRECTORY)
-def check(path: Path) -> None:
+@log_option
+@log_key_option
+def check(path: Path, log_path: Path | None, log_key_file: Path | None) -> None:
     """Read a data set as training would and print what is in it."""
     console = Console()
     try:
         with console.status(f"reading {path}"):
-            table = check_dataset(path)
+            table = check_dataset(path, log_path, log_key_file)
     except DataError as error:
         raise click.ClickException(str(error)) from error
     console.print(table)

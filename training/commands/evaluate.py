@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from training.commands.options import NameList, data_option, profile_option, reliability_option, seed_option
+from training.commands.options import (
+    NameList,
+    data_option,
+    log_key_option,
+    log_option,
+    profile_option,
+    reliability_option,
+    seed_option,
+)
 from training.data.errors import DataError
-from training.data.read import read_dataset
+from training.data.read import read_with_log
 from training.errors import TrainingError
 from twostage.bundle.errors import BundleError
 from twostage.bundle.open_store import open_store
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @data_option
+@log_option
+@log_key_option
 @store_option
 @click.option("--generation", type=click.IntRange(min=1), help="Which.  [default: the current one]")
 @click.option("--rankers", type=NameList(), help="Which of its rankers, by name.  [default: all]")
@@ -48,6 +58,8 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write everything as JSON.")
 def evaluate(
     data_path: Path,
+    log_path: Path | None,
+    log_key_file: Path | None,
     store_path: Path | str,
     generation: int | None,
     rankers: tuple[str, ...] | None,
@@ -65,7 +77,7 @@ def evaluate(
     --profile and --seed are those of the training for --cold; the generation itself is measured as it is.
     """
     try:
-        dataset = read_dataset(data_path)
+        dataset = read_with_log(data_path, log_path, log_key_file)
     except DataError as error:
         raise click.ClickException(str(error)) from error
     try:
@@ -153,7 +165,7 @@ def _profile(name: str, opened: Generation) -> Profile:
 
     profile = PROFILES[name]
     trained = opened.manifest.training.get("config", {}).get("ranker_training", {})
-    same = ("loss", *(f"{kind}negative_count" for kind in ("", "random_", "popularity_", "in_batch_")))
+    same = ("loss", *(f"{kind}negative_count" for kind in ("", "random_", "popularity_", "in_batch_", "shown_")))
     return profile.with_ranker_training(**{field: trained[field] for field in same if field in trained})
 
 

@@ -14,6 +14,7 @@ _NEGATIVE_KINDS = {
     "random": "random_negative_count",
     "popularity": "popularity_negative_count",
     "in_batch": "in_batch_negative_count",
+    "shown": "shown_negative_count",
 }
 _MOST_NEGATIVES = 2000
 
@@ -23,6 +24,17 @@ data_option = click.option(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     required=True,
     help="A data set: a published one by its file names, or our own format (docs/data-format.md).",
+)
+log_option = click.option(
+    "--log",
+    "log_path",
+    type=click.Path(path_type=Path, exists=True),
+    help="A gateway's log (docs/impressions.md) to be read behind the data.",
+)
+log_key_option = click.option(
+    "--log-key-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The log's secret, by which the data's people are recognised in it.",
 )
 profile_option = click.option(
     "--profile",
@@ -103,5 +115,5 @@ ranker_loss_option = click.option(
 ranker_negatives_option = click.option(
     "--ranker-negatives",
     type=NegativeCounts(),
-    help="Negatives per person, of hard, random, popularity and in_batch.  [default: hard=100,random=12]",
+    help="Negatives per person: hard, random, popularity, in_batch, shown (--log).  [default: hard=100,random=12]",
 )

@@ -11,6 +11,8 @@ import click
 
 from training.commands.options import (
     data_option,
+    log_key_option,
+    log_option,
     profile_option,
     ranker_loss_option,
     ranker_negatives_option,
@@ -19,7 +21,7 @@ from training.commands.options import (
     seed_option,
 )
 from training.data.errors import DataError
-from training.data.read import read_dataset
+from training.data.read import read_with_log
 from training.errors import TrainingError
 from training.ranker.names import DEFAULT_RANKERS, ranker_names
 from twostage.bundle.errors import BundleError
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @data_option
+@log_option
+@log_key_option
 @store_option
 @profile_option
 @seed_option
@@ -48,6 +52,8 @@ if TYPE_CHECKING:
 @reliability_option
 def train(
     data_path: Path,
+    log_path: Path | None,
+    log_key_file: Path | None,
     store_path: Path | str,
     profile_name: str,
     seed: int,
@@ -71,7 +77,7 @@ def train(
     try:
         if rankers != DEFAULT_RANKERS:
             ranker_names(rankers)
-        dataset = read_dataset(data_path)
+        dataset = read_with_log(data_path, log_path, log_key_file)
     except (DataError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
     # TensorFlow takes seconds to import: not before the data is known to be good.

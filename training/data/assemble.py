@@ -92,6 +92,12 @@ def build_interactions(parts: Sequence[Recorded], catalogue: Catalogue, recorded
 
 def keep_last_repeats(interactions: Interactions, item_count: int) -> Interactions:
     """Of the interactions with the same person, item and recorded action keeps the last, by time, then position."""
+    kept = last_repeats(interactions, item_count)
+    return interactions if kept.all() else interactions.take(kept)
+
+
+def last_repeats(interactions: Interactions, item_count: int) -> NDArray[np.bool_]:
+    """bool[M], which interactions :func:`keep_last_repeats` keeps."""
     groups = interactions.actions.astype(np.int64)
     groups = (groups * len(interactions.user_ids) + interactions.users) * item_count + interactions.rows
     times = np.zeros(len(groups), np.int64) if interactions.times is None else interactions.times
@@ -100,7 +106,7 @@ def keep_last_repeats(interactions: Interactions, item_count: int) -> Interactio
     last[:-1] = groups[order][1:] != groups[order][:-1]
     kept = np.zeros(len(order), dtype=np.bool_)
     kept[order[last]] = True
-    return interactions if kept.all() else interactions.take(kept)
+    return kept
 
 
 def fingerprint(files: Sequence[TableFile]) -> str:

@@ -8,17 +8,22 @@ import numpy as np
 from rich.table import Table
 
 from training.data.dataset import Dataset
-from training.data.read import read_dataset
+from training.data.read import read_with_log
 from training.data.split import cold_item_rows, split
 
 
-def check(path: Path) -> Table:
+def check(path: Path, log_path: Path | None = None, key_file: Path | None = None) -> Table:
     """Reads the data set in a directory and summarises it as a table of names and values.
+
+    Args:
+        path: The directory.
+        log_path: A gateway's log behind it; none by default.
+        key_file: The log's secret.
 
     Raises:
         DataError: The data set is not as it should be.
     """
-    return summarise(read_dataset(path))
+    return summarise(read_with_log(path, log_path, key_file))
 
 
 def summarise(dataset: Dataset) -> Table:
@@ -59,6 +64,10 @@ def _lines(dataset: Dataset) -> list[tuple[str, str]]:
     lines.append((f"split {dataset.split_rule.kind.value}", "train {:,}, validation {:,}, test {:,}".format(*sizes)))
     lines.append(("cold items", f"{int(cold_item_rows(dataset).sum()):,} held out whole in the cold-item experiment"))
     lines.append(("tasks", ", ".join(f"{task.name} ({task.action})" for task in dataset.tasks)))
+    if dataset.logged is not None:
+        logged = dataset.logged
+        shown = f"{len(logged.exposures.users):,} items shown to somebody who did nothing with them"
+        lines.append(("from the log", f"{logged.interaction_count:,} interactions; {shown}"))
     lines.append(("fingerprint", dataset.fingerprint))
     lines.extend(("note", note) for note in dataset.notes)
     return lines

@@ -130,6 +130,36 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Exposures:
+    """Items that were shown to people who did nothing with them, as parallel columns, by person and then by row.
+
+    Args:
+        users: int32[E], positions in the interactions' ``user_ids``.
+        rows: int32[E], rows of the catalogue; no pair of a person and a row occurs twice.
+        times: int64[E], when each was shown last, Unix seconds.
+    """
+
+    users: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    times: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What of a data set comes from a gateway's log.
+
+    Args:
+        interaction_count: So many of the interactions, the last ones. The gateway's user store has them.
+        user_count: So many of the people, the last ones, are known by keys alone.
+        exposures: What was shown in vain.
+    """
+
+    interaction_count: int
+    user_count: int
+    exposures: Exposures
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A catalogue and its interactions, with the meaning and the split that belong to them.
 
@@ -142,6 +172,7 @@ class Dataset:
         tasks: What an evaluation asks, first the most important.
         fingerprint: sha256 (hex) of the source files' contents or of the generator's parameters.
         notes: Lines worth telling a person, e.g. how many repeated rows were dropped.
+        logged: What of it comes from a gateway's log; None when there was none.
     """
 
     name: str
@@ -152,3 +183,4 @@ class Dataset:
     tasks: tuple[Task, ...]
     fingerprint: str
     notes: tuple[str, ...] = field(default=())
+    logged: Logged | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from training.data.dataset import Dataset
 from training.data.dataset_spec import SPEC_NAME
 from training.data.errors import DataError
+from training.data.gateway_log import add_log
 from training.data.goodbooks import read_goodbooks
 from training.data.movielens import read_movielens
 from training.data.movietweetings import read_movietweetings
@@ -16,6 +17,21 @@ from training.data.own_format import read_own_format
 from training.data.published import Published
 
 _IMDB_DIGITS = 7
+
+
+def read_with_log(path: Path, log_path: Path | None, key_file: Path | None = None) -> Dataset:
+    """Reads the data set in a directory, with a gateway's log behind it.
+
+    Args:
+        path: The directory.
+        log_path: The log's folder; None reads the data set alone.
+        key_file: The secret behind the log's user keys; see :func:`training.data.gateway_log.add_log`.
+
+    Raises:
+        DataError: As :func:`read_dataset` and :func:`training.data.gateway_log.add_log`.
+    """
+    dataset = read_dataset(path)
+    return dataset if log_path is None else add_log(dataset, log_path, key_file)
 
 
 def read_dataset(path: Path) -> Dataset:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.dataset import Interactions
+from training.data.dataset import Exposures, Interactions
 from training.ranker.candidates import CandidateLists, Requests, make_requests, retrieve
 from training.towers.fit import Towers
 from twostage.features.actions import ActionSchema
@@ -29,6 +29,8 @@ class Examples:
             learnt from: next to candidates alone, items that retrieval missed would teach that a low retrieval
             score is a good sign.
         item_counts: int64[N], how many interactions each item of the catalogue had before.
+        shown: What people were shown and did nothing with: offsets int64[B + 1], as ``next_offsets``, and rows
+            int32[S], distinct within a person; None when nobody knows.
     """
 
     requests: Requests
@@ -40,6 +42,7 @@ class Examples:
     learn_offsets: NDArray[np.int64]
     learnable: NDArray[np.int64]
     item_counts: NDArray[np.int64]
+    shown: tuple[NDArray[np.int64], NDArray[np.int32]] | None = None
 
     def labels_of(self, person: int, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
         """bool[len(rows), A]: what the person did next with each of these items."""
@@ -57,6 +60,7 @@ def make_examples(
     candidate_count: int,
     user_count: int,
     seed: int,
+    shown: Exposures | None = None,
 ) -> Examples:
     """Makes an example of each person who did something new in ``following``.
 
@@ -71,6 +75,7 @@ def make_examples(
         candidate_count: Candidates per person.
         user_count: People at most.
         seed: Seeds their choice.
+        shown: What people were shown in vain, none of it after ``following``; nothing when None.
     """
     item_count = len(towers.item_vectors)
     keys = following.users.astype(np.int64) * item_count + following.rows
@@ -109,4 +114,17 @@ def make_examples(
         next_labels=labels,
         next_scores=scores.astype(np.float32),
         item_counts=np.bincount(past.rows, minlength=item_count),
+        shown=None if shown is None else _shown_to(users, shown),
     )
+
+
+def _shown_to(users: NDArray[np.int64], shown: Exposures) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Offsets and rows of what each of some people was shown.
+
+    Args:
+        users: Positions in the data set's user ids, ascending.
+        shown: By person.
+    """
+    inside = np.isin(shown.users, users)
+    counts = np.bincount(np.searchsorted(users, shown.users[inside]), minlength=len(users))
+    return np.concatenate([[0], np.cumsum(counts)]), shown.rows[inside]

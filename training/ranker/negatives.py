@@ -1,4 +1,4 @@
-"""Which items stand for what a person did not do: hard, random, popular, and other people's positives.
+"""Which items stand for what a person did not do: hard, random, popular, other people's positives, and shown ones.
 
 Each kind draws places for a batch of people, and says how many items of the list or the catalogue an entry stands for.
 What a person has, does next, or what nobody has acted on is never a negative, whatever drew it: its weight is 0.
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from training.config import RankerTraining
 from training.ranker.examples import Examples
+
+_NO_ROWS = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Negatives:
 
 
 class NegativeSampler:
-    """Draws negatives of every kind that a configuration asks for, in the order hard, random, popular, in-batch.
+    """Draws negatives of every kind that is asked for, in the order hard, random, popular, in-batch, shown.
 
     - **Hard**: candidates of the person, uniformly with replacement; n of C candidates stand for C / n items each.
     - **Random**: items of the whole catalogue, uniformly with replacement, each counting once.
@@ -39,6 +41,8 @@ class NegativeSampler:
       0.75 as in Mikolov et al., *Distributed Representations of Words and Phrases*, NIPS 2013, section 2.2.
     - **In-batch**: what other people of the batch did next, drawn uniformly with replacement, so that q is an item's
       share of all that is learnt from.
+    - **Shown**: what the person was shown and did nothing with, uniformly with replacement; n of S items stand for
+      S / n items each. Nobody knows whether they looked at it, so it is no stronger a negative than others.
 
     Popular items are drawn more often in the last two. An entry therefore counts (1 / (N q)) to the power of
     ``negative_correction``: at 1 they are worth in expectation what uniform ones are, which in a softmax is the logQ
@@ -86,7 +90,8 @@ class NegativeSampler:
             rng: The source of randomness.
 
         Returns:
-            n = negative_count + random_negative_count + popularity_negative_count + in_batch_negative_count each.
+            n = negative_count + random_negative_count + popularity_negative_count + in_batch_negative_count +
+            shown_negative_count each.
         """
         config = self._config
         rows, scores, weights = self._hard(people, rng)
@@ -101,6 +106,10 @@ class NegativeSampler:
         if config.in_batch_negative_count:
             others.append(self._in_batch(people, rng))
             counts.append(np.where(others[-1] < 0, 0.0, self._in_batch_weight[others[-1]]))
+        if config.shown_negative_count:
+            shown_rows, each = self._shown(people, rng)
+            others.append(shown_rows)
+            counts.append(each)
         far_rows = np.concatenate(others, axis=1).astype(np.int32)
         user_vectors = self._examples.requests.user_vectors[people]
         far_scores = np.einsum("bnd,bd->bn", self._item_vectors[far_rows], user_vectors)
@@ -128,6 +137,21 @@ class NegativeSampler:
             candidates.scores[people[:, None], places],
             np.full(places.shape, each, np.float32),
         )
+
+    def _shown(
+        self, people: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """int32[B, n] of items that the people were shown, -1 where there are none; and how many each stands for."""
+        count = self._config.shown_negative_count
+        offsets, shown = self._examples.shown or (np.zeros(len(self._examples.requests) + 1, np.int64), _NO_ROWS)
+        if not len(shown):
+            return np.full((len(people), count), -1, np.int32), np.zeros((len(people), count))
+        starts, lengths = offsets[people], np.diff(offsets)[people]
+        places = starts[:, None] + (rng.random((len(people), count)) * lengths[:, None]).astype(np.int64)
+        # Whoever was shown nothing may stand behind the last one.
+        drawn = shown[np.minimum(places, len(shown) - 1)]
+        rows = np.where(lengths[:, None] > 0, drawn, -1).astype(np.int32)
+        return rows, np.repeat(lengths[:, None] / count, count, axis=1)
 
     def _in_batch(self, people: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int32]:
         """int32[B, n] of next items of the batch's people; -1 when nobody has any."""

@@ -37,6 +37,7 @@ def test_negatives_not_named_are_none() -> None:
         "random_negative_count": 0,
         "popularity_negative_count": 0,
         "in_batch_negative_count": 8,
+        "shown_negative_count": 0,
     }
 
 

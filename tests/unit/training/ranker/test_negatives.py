@@ -147,3 +147,26 @@ def test_a_batch_in_which_nobody_did_anything_has_no_in_batch_negative() -> None
     nothing = replace(EXAMPLES, learn_offsets=np.zeros(PEOPLE_COUNT + 1, np.int64), learnable=np.zeros(0, np.int64))
     drawn = sampler(replace(NONE, in_batch_negative_count=6), nothing).sample(np.arange(3), np.random.default_rng(0))
     assert not drawn.weights.any()
+
+
+def test_shown_negatives_are_what_the_person_was_shown_and_stand_for_all_of_it() -> None:
+    shown = {0: [7, 9, 11], 2: [20]}
+    offsets = np.zeros(len(EXAMPLES.requests) + 1, np.int64)
+    for person, rows in shown.items():
+        offsets[person + 1 :] += len(rows)
+    examples = replace(EXAMPLES, shown=(offsets, np.array([7, 9, 11, 20], np.int32)))
+    drawn = sampler(replace(NONE, shown_negative_count=30), examples).sample(np.arange(4), np.random.default_rng(0))
+    for person in range(4):
+        wanted = set(shown.get(person, ()))
+        weighed = drawn.weights[person] > 0
+        assert set(drawn.rows[person, weighed].tolist()) <= wanted
+        if person == 0:
+            assert set(drawn.rows[0, weighed].tolist()) == wanted - own_rows(EXAMPLES, 0)
+            assert set(drawn.weights[0, weighed].tolist()) <= {np.float32(3 / 30)}
+    assert not drawn.weights[[1, 3]].any()
+
+
+def test_without_a_log_nothing_was_shown() -> None:
+    drawn = sampler(replace(NONE, shown_negative_count=5)).sample(np.arange(3), np.random.default_rng(0))
+    assert drawn.rows.shape == (3, 5)
+    assert not drawn.weights.any()
