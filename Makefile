@@ -49,9 +49,10 @@ imports: setup
 proto-check: setup
 	scripts/check-protos $(BIN)/python
 
-protos: setup  ## Generate twostage/v1 and the model server's descriptors
+protos: setup  ## Generate twostage/v1, the model server's descriptors and the OpenAPI document
 	scripts/generate-protos $(BIN)/python .
 	$(BIN)/python -m twostage.tfserving.build_descriptors
+	$(BIN)/python -m gateway.http.build_openapi
 
 bench: setup  ## Measure against the floor: STORE=dir of a trained store
 	$(BIN)/python -m benchmarks --store '$(STORE)'

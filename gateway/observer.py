@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.engine.ladder import Rung, StageFailure
 from gateway.users.store import UserStoreUnavailable
@@ -19,6 +19,8 @@ class Observer:
     """Counts rungs and failures.
 
     ``twostage_gateway_recommendations_total{rung}``, ``twostage_gateway_similar_items_total{rung}``,
+    ``twostage_gateway_rung_changes_total{rung}``, ``twostage_gateway_circuit_open{stage}``,
+    ``twostage_gateway_circuit_openings_total{stage}``,
     ``twostage_gateway_stage_failures_total{stage, kind}``, ``twostage_gateway_asked_again_total{stage}``,
     ``twostage_gateway_user_store_failures_total``, ``twostage_gateway_events_total{outcome}``.
 
@@ -32,13 +34,36 @@ class Observer:
         )
         # Labels are resolved once, because resolving costs more than counting.
         self._by_rung = {rung: recommendations.labels(rung.name) for rung in Rung}
+        changes = Counter(
+            "twostage_gateway_rung_changes_total",
+            "Recommend answers on another rung than the one before them, by their own rung.",
+            ("rung",),
+            registry=registry,
+        )
+        self._changes_to = {rung: changes.labels(rung.name) for rung in Rung}
+        self._last_rung: Rung | None = None
+        circuits = Gauge(
+            "twostage_gateway_circuit_open",
+            "1 while a stage is not asked because it failed, else 0.",
+            ("stage",),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        openings = Counter(
+            "twostage_gateway_circuit_openings_total",
+            "How often a stage was found to fail and asked no more for a while.",
+            ("stage",),
+            registry=registry,
+        )
+        self._circuits = {stage: circuits.labels(stage) for stage in ("retrieval", "ranking")}
+        self._openings = {stage: openings.labels(stage) for stage in ("retrieval", "ranking")}
         similar = Counter(
             "twostage_gateway_similar_items_total", "SimilarItems answers by rung.", ("rung",), registry=registry
         )
         self._similar_by_rung = {rung: similar.labels(rung.name) for rung in (Rung.FULL, Rung.POPULAR)}
         self._stage_failures = Counter(
             "twostage_gateway_stage_failures_total",
-            "Requests that went a rung lower, by the stage that did not answer and how: unavailable, late.",
+            "Requests that went a rung lower, by the stage that did not answer and how: unavailable, late, resting.",
             ("stage", "kind"),
             registry=registry,
         )
@@ -61,6 +86,11 @@ class Observer:
     def answered(self, rung: Rung) -> None:
         """Counts an answer to Recommend."""
         self._by_rung[rung].inc()
+        if rung is not self._last_rung:
+            # Of two threads here at once one change may be lost or counted twice, which nobody needs to the unit.
+            if self._last_rung is not None:
+                self._changes_to[rung].inc()
+            self._last_rung = rung
         request_event.attach(rung=rung.name)
 
     def similar_answered(self, rung: Rung) -> None:
@@ -74,6 +104,15 @@ class Observer:
         request_event.attach(stage_failure=failure.reason)
         if failure.detail:
             request_event.attach(stage_failure_detail=failure.detail)
+
+    def circuit_changed(self, stage: str, *, is_open: bool, why: str) -> None:
+        """Counts and logs that a stage is asked no more, or again."""
+        self._circuits[stage].set(is_open)
+        if is_open:
+            self._openings[stage].inc()
+            self._logger.warning("stage out", stage=stage, why=why)
+        else:
+            self._logger.info("stage back", stage=stage)
 
     def asked_again(self, failure: StageFailure) -> None:
         """Counts a request that is asked a second time, of another generation."""

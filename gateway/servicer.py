@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import grpc
 
+from gateway.access.explaining import Explaining
 from gateway.adapters.candidates import CandidateMessage
 from gateway.convert import (
     read_recommend_request,
@@ -15,11 +16,16 @@ from gateway.convert import (
     write_recommend_response,
     write_similar_response,
 )
+from gateway.engine.answer_cache import AnswerCache
 from gateway.engine.budget import Budget, BudgetPolicy
 from gateway.engine.catalogue import Catalogue
 from gateway.engine.response import Timing
 from gateway.events import EventReader, write_record_response
+from gateway.explain import Explainer
+from gateway.explain_messages import naming_inner_fields, read_question, write_why
+from gateway.impressions.event_log import EventLog
 from gateway.observer import Observer
+from gateway.people import People
 from gateway.pipeline import Pipeline
 from gateway.similar_items import SimilarItems
 from gateway.status import AskedStage, gateway_status, stage_statuses
@@ -56,11 +62,17 @@ class Loaded:
         pipeline: Answers Recommend.
         similar: Answers SimilarItems.
         users: Takes events.
+        explainer: Answers Explain.
+        answers: What was answered lately.
+        event_log: Told of events that were stored; None when they are not logged.
     """
 
     pipeline: Pipeline[CandidateMessage]
-    similar: SimilarItems[CandidateMessage]
+    similar: SimilarItems
     users: UserStore
+    explainer: Explainer[CandidateMessage]
+    answers: AnswerCache = field(default_factory=AnswerCache)
+    event_log: EventLog | None = None
 
 
 class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
@@ -71,6 +83,7 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
         keeper: Holds the gateway's generations.
         deadlines: How long requests may take.
         observer: Told of events.
+        explaining: Who may ask for explanations and traces; everybody by default.
 
     Attributes:
         loaded: What requests are answered from.
@@ -82,7 +95,9 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
         keeper: Keeper[Catalogue],
         deadlines: Deadlines,
         observer: Observer,
+        explaining: Explaining = Explaining(),  # noqa: B008 - frozen
     ) -> None:
+        self._explaining = explaining
         self.loaded: Loaded | None = None
         self._stages = stages
         self._keeper = keeper
@@ -94,6 +109,8 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
         self, request: gateway_pb2.RecommendRequest, context: grpc.ServicerContext
     ) -> gateway_pb2.RecommendResponse:
         """Recommends items to a person."""
+        if request.explain or request.trace:
+            self._explaining.require()
         pipeline = self._require_loaded().pipeline
         budget = self._budget(context)
         response = pipeline.recommend(read_recommend_request(request, time.time), budget)
@@ -104,6 +121,19 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
             **_milliseconds(response.timings),
         )
         return write_recommend_response(response)
+
+    def Explain(  # noqa: N802 - the method's name in the contract
+        self, request: gateway_pb2.ExplainRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.ExplainResponse:
+        """Why an item is where it is in an answer, or which stage and rule lost it."""
+        self._explaining.require()
+        explainer = self._require_loaded().explainer
+        budget = self._budget(context)
+        question = read_question(request, time.time)
+        with naming_inner_fields():
+            why = explainer.explain(question, budget)
+        request_event.attach(generation=why.generation, request_id=why.request_id, outcome=why.outcome.name)
+        return write_why(why)
 
     def SimilarItems(  # noqa: N802 - the method's name in the contract
         self, request: gateway_pb2.RecommendationServiceSimilarItemsRequest, context: grpc.ServicerContext
@@ -131,10 +161,26 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
             try:
                 loaded.users.record(events)
             except UserStoreUnavailable as error:
-                # Events are idempotent, so the caller may simply send them again.
-                raise NotReady("the user store cannot be written, no event was stored") from error
+                # All or none were stored; events are idempotent, so the caller may simply send them again.
+                raise NotReady("the user store cannot be written, send the events again", detail=str(error)) from error
+        if loaded.event_log is not None:
+            loaded.event_log.note(events)
         self._observer.events_recorded(len(events), len(rejections))
         return write_record_response(len(events), rejections)
+
+    def GetUser(  # noqa: N802 - the method's name in the contract
+        self, request: gateway_pb2.GetUserRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.GetUserResponse:
+        """What is stored about a person."""
+        del context
+        return self._people().get(request)
+
+    def DeleteUser(  # noqa: N802 - the method's name in the contract
+        self, request: gateway_pb2.DeleteUserRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.DeleteUserResponse:
+        """Removes a person and everything they did."""
+        del context
+        return self._people().delete(request)
 
     def GetStatus(  # noqa: N802 - the method's name in the contract
         self, request: gateway_pb2.RecommendationServiceGetStatusRequest, context: grpc.ServicerContext
@@ -149,6 +195,10 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
             ),
             stages=stage_statuses(self._stages, self._deadlines.status),
         )
+
+    def _people(self) -> People:
+        loaded = self._require_loaded()
+        return People(loaded.users, loaded.answers.forget)
 
     def _require_loaded(self) -> Loaded:
         if self.loaded is None:

@@ -9,29 +9,31 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Generic
 from uuid import uuid4
 
+from gateway.circuits import Circuits
 from gateway.engine.attribute_check import check_attributes
 from gateway.engine.budget import Budget
 from gateway.engine.ladder import Rung, StageFailure, StageWithoutGeneration
 from gateway.engine.similar import SimilarRequest, SimilarResponse, SimilarRows, describe_items, popular_instead
-from gateway.engine.stages import C, Routes, SimilarRoute
+from gateway.engine.stages import SimilarRoute, SimilarRoutes
 from gateway.observer import Observer
 from twostage.errors import InvalidField, ItemNotFound
 
 
-class SimilarItems(Generic[C]):
+class SimilarItems:
     """Answers requests for similar items.
 
     Args:
         routes: Chooses each request's generation and who is asked.
         observer: Told of what went wrong and how much of the system answered.
+        circuits: Through which retrieval is asked; new ones by default.
     """
 
-    def __init__(self, routes: Routes[C], observer: Observer) -> None:
+    def __init__(self, routes: SimilarRoutes, observer: Observer, circuits: Circuits | None = None) -> None:
         self._routes = routes
         self._observer = observer
+        self._retrieval = (circuits if circuits is not None else Circuits(observer)).retrieval
 
     def find(self, request: SimilarRequest, budget: Budget) -> SimilarResponse:
         """Answers exactly ``request.count`` items or says why not.
@@ -78,10 +80,11 @@ class SimilarItems(Generic[C]):
         if int(generation.ids.rows([request.item_id])[0]) < 0:
             raise ItemNotFound(request.item_id)
         try:
-            return route.retrieval.similar_items(
-                request,
-                generation=generation.number,
-                timeout_seconds=budget.retrieval_timeout(ranking_follows=False),
+            return self._retrieval.call(
+                lambda seconds: route.retrieval.similar_items(
+                    request, generation=generation.number, timeout_seconds=seconds
+                ),
+                budget.retrieval_timeout(ranking_follows=False),
             )
         except StageFailure as failure:
             return failure

@@ -10,7 +10,7 @@ import grpc
 import structlog
 
 from gateway.status import AskedStage
-from twostage.rpc.channels import Replica
+from twostage.rpc.replica import Replica
 
 MISSES = 3
 """After so many questions in a row without an answer in time nothing is known of a replica any more.
@@ -26,7 +26,7 @@ class StageWatch:
     """Asks every connection of every stage what it holds, again and again, in a thread of its own.
 
     A connection and not an address is asked, because several processes may serve one address and each holds its own.
-    What is heard stands in :attr:`twostage.rpc.channels.Replica.held`.
+    What is heard stands in :attr:`twostage.rpc.replica.Replica.held`.
 
     Args:
         poll_seconds: Between two rounds, above 0.
@@ -96,9 +96,11 @@ class StageWatch:
         try:
             status = call.result().status
         except (grpc.RpcError, grpc.FutureCancelledError):
+            replica.note_status(answered=False)
             misses = self._misses.get(replica, 0) + 1
             if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED and misses < MISSES:
                 return replica.held, misses
             return None, misses
+        replica.note_status(answered=True)
         # One that does not serve yet will hold something soon, nobody knows when.
         return (frozenset(each.generation for each in status.generations) or None if status.serving else None), 0

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import grpc
 
 from twostage.messages.status import StatusWriter
-from twostage.rpc.channels import Replica, Replicas
+from twostage.rpc.channels import Replicas
 from twostage.rpc.metrics import package_version
+from twostage.rpc.replica import Replica
 from twostage.v1 import gateway_pb2, ranking_pb2, ranking_pb2_grpc, retrieval_pb2, retrieval_pb2_grpc
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Read when gRPC is loaded: its fork handlers now and then abort a child that a test starts.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 import pytest
 
 

@@ -6,23 +6,28 @@
         answer = client.recommend("user-7", count=10)
         for recommendation in answer.recommendations:
             print(recommendation.title, recommendation.score)
+
+    Client("gateway.example:443", tls_ca=Path("ca.pem"), api_key=os.environ["SHOP_API_KEY"])
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 from google.protobuf.message import Message
 
+from twostage.gateway_access import AccessInvalid, GatewayAccess
 from twostage.rpc.channels import SERVICE_CONFIG, channel_options
 from twostage.rpc.errors import error_info
 from twostage.v1 import common_pb2, gateway_pb2, gateway_pb2_grpc
 
-_MAX_MESSAGE_BYTES = 16 * 2**20
+# As the servers' own, twostage.rpc.settings, which commands do without.
+_MAX_MESSAGE_BYTES = 20 * 2**20
 
 
 class CallFailed(Exception):
@@ -33,6 +38,8 @@ class CallFailed(Exception):
         CallFailed
         ├── InvalidRequest       a field breaks the contract; the message names it
         ├── NotFound             what was asked for by name does not exist; the message names it
+        ├── Unauthenticated      no or wrong credentials
+        ├── PermissionDenied     known, and not allowed
         ├── GatewayUnavailable   nobody answers at the address, or the gateway is loading or stopping
         └── DeadlineExceeded     no answer in the time given
 
@@ -56,6 +63,14 @@ class NotFound(CallFailed):
     """What was asked for by name does not exist; the message names it."""
 
 
+class Unauthenticated(CallFailed):
+    """The gateway wants credentials, and none or wrong ones came."""
+
+
+class PermissionDenied(CallFailed):
+    """The gateway knows who asks, and they may not."""
+
+
 class GatewayUnavailable(CallFailed):
     """Nobody answers at the address, or the gateway is loading or stopping."""
 
@@ -67,6 +82,8 @@ class DeadlineExceeded(CallFailed):
 _BY_CODE: dict[grpc.StatusCode, type[CallFailed]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
     grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
     grpc.StatusCode.UNAVAILABLE: GatewayUnavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
 }
@@ -100,12 +117,40 @@ class Client:
     Args:
         address: ``host:port`` of the gateway, 127.0.0.1:50050 by default.
         timeout_seconds: How long a call may take, 2 by default.
+        access: TLS and credentials, instead of the arguments that follow; nothing encrypted and nobody in particular
+            by default.
+        tls: As the following, `GatewayAccess`'s field of this name.
+        tls_ca: Likewise.
+        tls_certificate: Likewise.
+        tls_key: Likewise.
+        tls_server_name: Likewise.
+        api_key: Likewise.
+        token: Likewise.
+
+    Raises:
+        AccessInvalid: TLS or credentials are not what they should be.
     """
 
-    def __init__(self, address: str = "127.0.0.1:50050", *, timeout_seconds: float = 2.0) -> None:
+    def __init__(
+        self,
+        address: str = "127.0.0.1:50050",
+        *,
+        timeout_seconds: float = 2.0,
+        access: GatewayAccess | None = None,
+        tls: bool | None = None,
+        tls_ca: Path | None = None,
+        tls_certificate: Path | None = None,
+        tls_key: Path | None = None,
+        tls_server_name: str | None = None,
+        api_key: str | None = None,
+        token: str | Callable[[], str] | None = None,
+    ) -> None:
         self.address = address
         self.timeout_seconds = timeout_seconds
-        self._channel = grpc.insecure_channel(address, options=channel_options(_MAX_MESSAGE_BYTES, SERVICE_CONFIG))
+        parts = GatewayAccess(tls, tls_ca, tls_certificate, tls_key, tls_server_name, api_key, token)
+        if access is not None and parts != GatewayAccess():
+            raise AccessInvalid("access: expected none beside arguments for TLS and credentials, received one")
+        self._channel = (access or parts).channel(address, channel_options(_MAX_MESSAGE_BYTES, SERVICE_CONFIG))
         self._stub = gateway_pb2_grpc.RecommendationServiceStub(self._channel)
 
     def recommend(
@@ -217,6 +262,60 @@ class Client:
         """
         request = gateway_pb2.RecordEventsRequest(events=events)
         response: gateway_pb2.RecordEventsResponse = self._call(self._stub.RecordEvents, request, timeout_seconds)
+        return response
+
+    def explain(
+        self,
+        item_id: str,
+        request: gateway_pb2.RecommendRequest | None = None,
+        *,
+        timeout_seconds: float | None = None,
+    ) -> gateway_pb2.ExplainResponse:
+        """Asks why an item is where it is in an answer, or which stage and rule lost it.
+
+        Args:
+            item_id: Which item.
+            request: What was asked, or would be; nobody in particular when None.
+            timeout_seconds: How long this call may take; the client's own when None.
+
+        Raises:
+            NotFound: The generation that answers has no such item.
+            PermissionDenied: The gateway does not explain, or not to this client.
+            CallFailed: The gateway did not answer; see its subclasses.
+        """
+        message = gateway_pb2.ExplainRequest(request=request, item_id=item_id)
+        response: gateway_pb2.ExplainResponse = self._call(self._stub.Explain, message, timeout_seconds)
+        return response
+
+    def get_user(
+        self, user_id: str, *, max_event_count: int | None = None, timeout_seconds: float | None = None
+    ) -> gateway_pb2.GetUserResponse:
+        """Asks what is stored about a person.
+
+        Args:
+            user_id: Who.
+            max_event_count: The most events to return, 0..10,000, the newest; the gateway's 1,000 when None.
+            timeout_seconds: How long this call may take; the client's own when None.
+
+        Raises:
+            NotFound: Nothing is stored of them.
+            CallFailed: The gateway did not answer; see its subclasses.
+        """
+        request = gateway_pb2.GetUserRequest(user_id=user_id, max_event_count=max_event_count)
+        response: gateway_pb2.GetUserResponse = self._call(self._stub.GetUser, request, timeout_seconds)
+        return response
+
+    def delete_user(self, user_id: str, *, timeout_seconds: float | None = None) -> gateway_pb2.DeleteUserResponse:
+        """Removes a person and everything they did, at once and for good.
+
+        May be repeated after a failure: NotFound then says that they are gone.
+
+        Raises:
+            NotFound: Nothing is stored of them.
+            CallFailed: The gateway did not answer; see its subclasses.
+        """
+        request = gateway_pb2.DeleteUserRequest(user_id=user_id)
+        response: gateway_pb2.DeleteUserResponse = self._call(self._stub.DeleteUser, request, timeout_seconds)
         return response
 
     def status(self, *, timeout_seconds: float | None = None) -> gateway_pb2.RecommendationServiceGetStatusResponse:

@@ -34,7 +34,8 @@ class Ports:
     """Where each server listens on loopback; metrics ports of 0 serve no metrics.
 
     Where the index is served by shards, their servers take the first of ``shards`` and ``shard_metrics`` instead of
-    ``retrieval`` and ``retrieval_metrics``; where there are fewer ports for metrics, the others serve none.
+    ``retrieval`` and ``retrieval_metrics``; where there are fewer ports for metrics, the others serve none. With an
+    ``http`` port of 0 nobody serves JSON over HTTP.
     """
 
     gateway: int = 50050
@@ -46,6 +47,8 @@ class Ports:
     ranking_metrics: int = 9102
     shards: Sequence[int] = range(50060, 51060)
     shard_metrics: Sequence[int] = range(9110, 10110)
+    http: int = 0
+    http_metrics: int = 9103
 
     @classmethod
     def free(cls, *, shard_count: int = 0) -> Ports:
@@ -91,6 +94,7 @@ def _listeners(ports: Ports, shard_count: int) -> dict[str, Listener]:
         **retrieval,
         "ranking": Listener(ports.ranking, ports.ranking_metrics),
         "model server": Listener(ports.model_server, 0),
+        **({"http": Listener(ports.http, ports.http_metrics)} if ports.http else {}),
     }
 
 
@@ -102,11 +106,12 @@ class Stack:
     Args:
         store: The store; what its CURRENT names is served, also when it moves.
         ports: Where to listen.
-        users: The user store's SQLite file.
+        users: The user store's SQLite file, or the URL of a Redis server.
         on_line: Called with (name, line) for what the children print.
         say: Called with a line for a person, e.g. when a child died.
         restart: True starts a dead child again.
         by_shard: True serves every shard of the index by a process of its own.
+        gateway_flags: Further flags of the gateway's command line; none by default.
 
     Attributes:
         generation: What was current when the stack was made, or the one before where its models are not whole.
@@ -122,11 +127,12 @@ class Stack:
         store: Store,
         *,
         ports: Ports,
-        users: Path,
+        users: Path | str,
         on_line: Callable[[str, str], None],
         say: Callable[[str], None],
         restart: bool = True,
         by_shard: bool = False,
+        gateway_flags: Sequence[str] = (),
     ) -> None:
         self.store = store
         self.ports = ports
@@ -160,12 +166,14 @@ class Stack:
             *("--retrieval", ";".join(self.listeners[child.name].address for child in self.retrieval)),
             *("--ranking", self.listeners["ranking"].address),
             *("--users", str(users)),
+            *gateway_flags,
         )
+        self.http = tuple(self._http())
 
     @property
     def children(self) -> tuple[ServiceProcess, ...]:
         """The servers, those that others need first."""
-        return (self.model_server, *self.retrieval, self.ranking, self.gateway)
+        return (self.model_server, *self.retrieval, self.ranking, self.gateway, *self.http)
 
     def import_histories(self) -> None:
         """Imports the histories that training wrote into the user store; those imported before are left alone.
@@ -260,6 +268,19 @@ class Stack:
         for index, name in enumerate(names):
             shard = ("--shard", str(index)) if len(names) > 1 else ()
             yield self._python("retrieval_service", name, *shard)
+
+    def _http(self) -> Iterator[ServiceProcess]:
+        """JSON over HTTP before the gateway, where a port is given for it."""
+        listener = self.listeners.get("http")
+        if listener is not None:
+            yield ServiceProcess.python(
+                "gateway.http",
+                *("--gateway", self.listeners["gateway"].address),
+                *("--port", str(listener.port)),
+                *("--metrics-port", str(listener.metrics_port)),
+                name="http",
+                on_line=self._on_line,
+            )
 
     def _python(self, module: str, name: str, *arguments: str) -> ServiceProcess:
         listener = self.listeners[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from twostage.v1 import retrieval_pb2
 
 _NAMES = {value: name.removeprefix("SOURCE_").lower() for name, value in retrieval_pb2.Source.items() if value > 0}
+
+_NUMBERS = {name: retrieval_pb2.Source.Value(f"SOURCE_{name.upper()}") for name in _NAMES.values()}
 
 
 class CandidateMessage:
@@ -54,6 +57,29 @@ class CandidateMessage:
             # A source that this program does not know comes from a newer retrieval service.
             if (rank := column.ranks[index]) and column.source in _NAMES
         }
+
+    def take(self, positions: Sequence[int]) -> Self:
+        """The candidates at these positions, in this order."""
+        columns = self.message
+        return type(self)(
+            retrieval_pb2.CandidateColumns(
+                rows=[columns.rows[position] for position in positions],
+                scores=[columns.scores[position] for position in positions],
+                sources=[columns.sources[position] for position in positions],
+                item_ids=[columns.item_ids[position] for position in positions] if columns.item_ids else (),
+                source_ranks=[
+                    retrieval_pb2.SourceRanks(
+                        source=ranks.source, ranks=[ranks.ranks[position] for position in positions]
+                    )
+                    for ranks in columns.source_ranks
+                ],
+            )
+        )
+
+
+def source_number(name: str) -> int | None:
+    """A source by its name, e.g. ``user_vector``; None for one that this program does not know."""
+    return _NUMBERS.get(name)
 
 
 def source_names(bits: int) -> tuple[str, ...]:

@@ -8,10 +8,16 @@ import grpc
 from google.rpc import error_details_pb2  # type: ignore[import-untyped] # ships no type information
 from grpc_status import rpc_status
 
-from gateway.engine.ladder import StageFailure, StageLate, StageUnavailable, StageWithoutGeneration
+from gateway.engine.ladder import (
+    StageFailure,
+    StageLate,
+    StageOverloaded,
+    StageUnavailable,
+    StageWithoutGeneration,
+)
 from twostage.errors import GenerationNotLoaded, InvalidField, Violation
-from twostage.rpc.channels import Replica
 from twostage.rpc.errors import error_info, from_rpc_error
+from twostage.rpc.replica import Replica
 
 # Of what the stages are sent the gateway makes these itself: whatever is wrong with them is no fault of the caller's.
 _OWN_FIELDS = (
@@ -83,6 +89,8 @@ def _stage_failure(
         held = ", ".join(map(str, known.held)) or "none"
         return StageWithoutGeneration(stage, f"{place}generation {known.wanted} is not loaded there, held: {held}")
     text = " ".join(details.split())[:160]
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return StageOverloaded(stage, f"{place}refuses work, it has too much", detail=text)
     if error_info(error) is not None:
         return StageUnavailable(stage, f"{place}{code.name}: {text}")
     # A transport's own words name addresses, which callers need not know.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import grpc
 
@@ -14,13 +15,18 @@ from gateway.engine.ladder import StageUnavailable
 from gateway.engine.person import Person
 from gateway.engine.request import RecommendRequest
 from gateway.engine.response import Explanation
+from gateway.engine.stage_times import StageTimes
 from gateway.engine.stages import Ranked, RankedItem
 from twostage.errors import NotReady
-from twostage.rpc.channels import Replicas
+from twostage.rpc.calls import Calls
+from twostage.rpc.question import NoAnswer, Question, status_of
 from twostage.v1 import ranking_pb2, ranking_pb2_grpc
+
+RankingCalls = Calls[ranking_pb2_grpc.RankingServiceStub]
 
 STAGE = "ranking"
 
+_RANK: Callable[[Any], Any] = lambda stub: stub.Rank  # noqa: E731 - a function would say no more
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -28,11 +34,13 @@ class RankingAdapter:
     """Asks replicas of the ranking service; implements :class:`gateway.engine.stages.Ranking`.
 
     Args:
-        replicas: Whom to ask.
+        calls: Whom to ask.
+        times: Where the calls' times are recorded; nowhere when None.
     """
 
-    def __init__(self, replicas: Replicas[ranking_pb2_grpc.RankingServiceStub]) -> None:
-        self._replicas = replicas
+    def __init__(self, calls: RankingCalls, times: StageTimes | None = None) -> None:
+        self._calls = calls
+        self._times = times
 
     def rank(
         self,
@@ -67,17 +75,8 @@ class RankingAdapter:
             message.blend.update(request.blend)
         if history_weights:
             message.history_weights.extend(history_weights)
-        start = time.perf_counter()
-        try:
-            replica = self._replicas.pick(holding=(generation,))
-        except NotReady as error:
-            raise StageUnavailable(STAGE, "no replica was found", detail=error.why) from error
-        try:
-            with replica:
-                response = replica.stub.Rank(message, timeout=timeout_seconds)
-        except grpc.RpcError as error:
-            raise_failure(STAGE, error, timeout_seconds, replica=replica)
-        wait_ms = (time.perf_counter() - start) * 1000
+        candidate_count = len(candidates)
+        response, seconds = self._ask(message, candidate_count, timeout_seconds)
         if response.generation != generation:
             raise StageUnavailable(
                 STAGE, f"expected an answer of generation {generation}, received {response.generation}"
@@ -86,7 +85,6 @@ class RankingAdapter:
             raise StageUnavailable(
                 STAGE, f"expected an answer of ranker {request.ranker}, received one of {response.ranker or 'no name'}"
             )
-        candidate_count = len(candidates)
         try:
             items = _ranked_items(request, response)
         except ValueError as error:
@@ -94,7 +92,29 @@ class RankingAdapter:
             raise StageUnavailable(STAGE, why) from error
         if any(not 0 <= item.candidate_index < candidate_count for item in items):
             raise StageUnavailable(STAGE, "expected items among the candidates, received others")
-        return Ranked(items=items, timings=read_timings(STAGE, response.timings, wait_ms), ranker=response.ranker)
+        return Ranked(
+            items=items, timings=read_timings(STAGE, response.timings, seconds * 1000), ranker=response.ranker
+        )
+
+    def _ask(
+        self, message: ranking_pb2.RankRequest, candidate_count: int, timeout_seconds: float
+    ) -> tuple[ranking_pb2.RankResponse, float]:
+        """Asks, and tells how long it took."""
+        start = time.perf_counter()
+        try:
+            response = self._calls.ask(Question(_RANK, message, start + timeout_seconds, (message.generation,)))
+        except NotReady as error:
+            raise StageUnavailable(STAGE, "no replica was found", detail=error.why) from error
+        except NoAnswer as failed:
+            if self._times is not None and status_of(failed.error) is grpc.StatusCode.DEADLINE_EXCEEDED:
+                waited = time.perf_counter() - start
+                self._times.ranking_by_count.record(candidate_count, waited, answered=False)
+            raise_failure(STAGE, failed.error, timeout_seconds, replica=failed.replica)
+        seconds = time.perf_counter() - start
+        if self._times is not None:
+            self._times.ranking.record(seconds)
+            self._times.ranking_by_count.record(candidate_count, seconds)
+        return response, seconds
 
 
 def _ranked_items(request: RecommendRequest, response: ranking_pb2.RankResponse) -> list[RankedItem]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import grpc
 import numpy as np
 
 from gateway.adapters.candidates import CandidateMessage
@@ -23,37 +22,16 @@ from gateway.engine.ladder import StageUnavailable
 from gateway.engine.person import Person
 from gateway.engine.request import RecommendRequest
 from gateway.engine.similar import SimilarRequest, SimilarRows
-from gateway.engine.stages import Retrieved
+from gateway.engine.stage_times import StageTimes
+from gateway.engine.stages import NO_QUOTAS, Retrieved
 from twostage.errors import NotReady
-from twostage.rpc.channels import Replica
+from twostage.rpc.calls import Calls
+from twostage.rpc.question import NoAnswer, Question
+from twostage.rpc.replica import Replica
 from twostage.v1 import retrieval_pb2_grpc
 
-R = TypeVar("R")
-
-
-Stub = retrieval_pb2_grpc.RetrievalServiceStub
-
-
-class Picker(Protocol):
-    """Says who is asked."""
-
-    def pick(self, *, holding: Sequence[int]) -> Replica[Stub]:
-        """Chooses a replica that holds one of these generations.
-
-        Raises:
-            NotReady: There is none.
-        """
-
-
-class Chosen(NamedTuple):
-    """A replica that was chosen before."""
-
-    replica: Replica[Stub]
-
-    def pick(self, *, holding: Sequence[int]) -> Replica[Stub]:
-        """The replica."""
-        del holding
-        return self.replica
+RetrievalCalls = Calls[retrieval_pb2_grpc.RetrievalServiceStub]
+RetrievalReplica = Replica[retrieval_pb2_grpc.RetrievalServiceStub]
 
 
 class RetrievalAdapter:
@@ -62,20 +40,39 @@ class RetrievalAdapter:
     Implements :class:`gateway.engine.stages.Retrieval` and :class:`gateway.engine.stages.Similarity`.
 
     Args:
-        replicas: Whom to ask: all there are, or the one that was chosen.
+        calls: Whom to ask.
+        chosen: Whom to ask first, the first time; chosen anew each time when unset.
+        times: Where the calls' times are recorded; nowhere when None.
     """
 
-    def __init__(self, replicas: Picker) -> None:
-        self._replicas = replicas
+    def __init__(
+        self, calls: RetrievalCalls, chosen: RetrievalReplica | None = None, times: StageTimes | None = None
+    ) -> None:
+        self._calls = calls
+        self._chosen = chosen
+        self._times = times
 
     def retrieve(
-        self, request: RecommendRequest, person: Person, *, generation: int, count: int, timeout_seconds: float
+        self,
+        request: RecommendRequest,
+        person: Person,
+        *,
+        generation: int,
+        count: int,
+        timeout_seconds: float,
+        quotas: Mapping[str, int] = NO_QUOTAS,
+        include_item_ids: Sequence[str] = (),
     ) -> Retrieved[CandidateMessage]:
         """Finds candidates; see :meth:`Retrieval.retrieve`."""
-        message = retrieve_message(request, person, generation=generation, count=count)
+        message = retrieve_message(
+            request, person, generation=generation, count=count, quotas=quotas, include_item_ids=include_item_ids
+        )
         start = time.perf_counter()
-        response = self._ask(lambda stub: stub.Retrieve(message, timeout=timeout_seconds), generation, timeout_seconds)
-        wait_ms = (time.perf_counter() - start) * 1000
+        response = self._ask(lambda stub: stub.Retrieve, message, generation, start, timeout_seconds)
+        seconds = time.perf_counter() - start
+        wait_ms = seconds * 1000
+        if self._times is not None:
+            self._times.retrieval.record(seconds)
         check_columns(response, response.candidates, generation)
         return Retrieved(
             candidates=CandidateMessage(response.candidates),
@@ -88,9 +85,7 @@ class RetrievalAdapter:
         """Finds the items nearest to one; see :meth:`Similarity.similar_items`."""
         message = similar_message(request, generation=generation)
         start = time.perf_counter()
-        response = self._ask(
-            lambda stub: stub.SimilarItems(message, timeout=timeout_seconds), generation, timeout_seconds
-        )
+        response = self._ask(lambda stub: stub.SimilarItems, message, generation, start, timeout_seconds)
         wait_ms = (time.perf_counter() - start) * 1000
         check_columns(response, response.items, generation)
         found_count = len(response.items.rows)
@@ -107,13 +102,19 @@ class RetrievalAdapter:
             timings=read_timings(STAGE, response.timings, wait_ms),
         )
 
-    def _ask(self, call: Callable[[Stub], R], generation: int, timeout_seconds: float) -> R:
+    def _ask(
+        self,
+        method: Callable[[Any], Any],
+        message: Any,
+        generation: int,
+        start: float,
+        timeout_seconds: float,
+    ) -> Any:
+        # Asked again, e.g. for a trial, it may be somebody else's turn.
+        first, self._chosen = self._chosen, None
         try:
-            replica = self._replicas.pick(holding=(generation,))
+            return self._calls.ask(Question(method, message, start + timeout_seconds, (generation,)), first)
         except NotReady as error:
             raise StageUnavailable(STAGE, "no replica was found", detail=error.why) from error
-        try:
-            with replica:
-                return call(replica.stub)
-        except grpc.RpcError as error:
-            raise_failure(STAGE, error, timeout_seconds, replica=replica)
+        except NoAnswer as failed:
+            raise_failure(STAGE, failed.error, timeout_seconds, replica=failed.replica)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+from gateway.adapters.candidates import source_number
 from gateway.adapters.messages import filter_message, history_message
 from gateway.engine.ladder import StageUnavailable
 from gateway.engine.person import Person
 from gateway.engine.request import RecommendRequest
 from gateway.engine.similar import SimilarRequest
+from gateway.engine.stages import NO_QUOTAS
 from twostage.v1 import retrieval_pb2
 
 STAGE = "retrieval"
+
+# As many as retrieval takes.
+_MAX_INCLUDED_COUNT = 200
 
 Q = TypeVar("Q", retrieval_pb2.RetrieveRequest, retrieval_pb2.RetrievalServiceSimilarItemsRequest)
 """A question of either method."""
@@ -22,9 +27,15 @@ Response = retrieval_pb2.RetrieveResponse | retrieval_pb2.RetrievalServiceSimila
 
 
 def retrieve_message(
-    request: RecommendRequest, person: Person, *, generation: int, count: int
+    request: RecommendRequest,
+    person: Person,
+    *,
+    generation: int,
+    count: int,
+    quotas: Mapping[str, int] = NO_QUOTAS,
+    include_item_ids: Sequence[str] = (),
 ) -> retrieval_pb2.RetrieveRequest:
-    """Asks for a person's candidates."""
+    """Asks for a person's candidates; see :meth:`gateway.engine.stages.Retrieval.retrieve`."""
     message = retrieval_pb2.RetrieveRequest(
         generation=generation,
         history=history_message(person.history),
@@ -35,8 +46,13 @@ def retrieve_message(
     )
     if request.filter:
         message.filter.CopyFrom(filter_message(request.filter))
-    if request.pinned_item_ids:
-        message.include_item_ids.extend(request.pinned_item_ids)
+    if request.pinned_item_ids or include_item_ids:
+        # Where they are more than retrieval takes the last pins stay behind.
+        message.include_item_ids.extend([*include_item_ids, *request.pinned_item_ids][:_MAX_INCLUDED_COUNT])
+    for name, max_count in quotas.items():
+        source = source_number(name)
+        if source is not None:
+            message.quotas.add(source=source, max_count=max_count)
     if request.explain:
         message.return_history_weights = True
     return message

@@ -7,20 +7,17 @@ from typing import Any, NamedTuple, NoReturn
 
 from gateway.adapters.candidates import CandidateMessage
 from gateway.adapters.ranking import STAGE as RANKING
-from gateway.adapters.ranking import RankingAdapter
-from gateway.adapters.retrieval import Chosen, RetrievalAdapter
+from gateway.adapters.ranking import RankingAdapter, RankingCalls
+from gateway.adapters.retrieval import RetrievalAdapter, RetrievalCalls
 from gateway.adapters.retrieval_messages import STAGE as RETRIEVAL
 from gateway.adapters.sharded_retrieval import ShardedRetrievalAdapter
 from gateway.engine.catalogue import Catalogue
 from gateway.engine.generation_choice import Part, by_preference, common_generations, describe_held, first_held
 from gateway.engine.ladder import NoCommonGeneration
+from gateway.engine.stage_times import StageTimes
 from gateway.engine.stages import Route, SimilarRoute
 from twostage.errors import NotReady
 from twostage.rpc.channels import Replicas
-from twostage.v1 import ranking_pb2_grpc, retrieval_pb2_grpc
-
-RetrievalReplicas = Replicas[retrieval_pb2_grpc.RetrievalServiceStub]
-RankingReplicas = Replicas[ranking_pb2_grpc.RankingServiceStub]
 
 
 class StageRoutes:
@@ -34,27 +31,30 @@ class StageRoutes:
     Args:
         catalogues: Tells what the gateway holds, the active one first.
         note_asked: Told each generation that is chosen.
-        retrieval: The first stage's replicas: of each shard, or of one that holds all rows.
-        ranking: The second stage's.
+        retrieval: Whom to ask of the first stage: for each shard, or for all rows.
+        ranking: Whom to ask of the second stage.
+        times: Where the stages' times are recorded; nowhere when None.
     """
 
     def __init__(
         self,
         catalogues: Callable[[], tuple[Catalogue, ...]],
-        retrieval: Sequence[RetrievalReplicas],
-        ranking: RankingReplicas,
+        retrieval: Sequence[RetrievalCalls],
+        ranking: RankingCalls,
         note_asked: Callable[[int], None] = lambda _: None,
+        times: StageTimes | None = None,
     ) -> None:
         self._catalogues = catalogues
         self._note_asked = note_asked
         self._retrieval = retrieval
-        self._ranking = ranking
-        self._stages: tuple[Replicas[Any], ...] = (*retrieval, ranking)
-        self._ranking_adapter = RankingAdapter(ranking)
+        self._times = times
+        self._ranking = ranking.replicas
+        self._stages: tuple[Replicas[Any], ...] = (*(calls.replicas for calls in retrieval), ranking.replicas)
+        self._ranking_adapter = RankingAdapter(ranking, times)
 
-    def choose(self) -> Route[CandidateMessage]:
+    def choose(self, generation: int | None = None) -> Route[CandidateMessage]:
         """Chooses for a recommendation; see :meth:`Routes.choose`."""
-        own = self._what_is_held()
+        own = self._what_is_held(generation)
         if self._nobody_lacks(own.wanted[0]):
             # As nearly always.
             return Route(*self._to_retrieval(own, own.wanted[:1]), self._ranking_adapter)
@@ -69,6 +69,10 @@ class StageRoutes:
         absent = _Absent(RETRIEVAL, _without(own, {RETRIEVAL: shards}))
         return Route(own.catalogues[0], absent, absent)
 
+    def held(self, number: int) -> Catalogue | None:
+        """A generation of the gateway's own; see :meth:`Routes.held`."""
+        return next((catalogue for catalogue in self._catalogues() if catalogue.number == number), None)
+
     def choose_similar(self, item_id: str) -> SimilarRoute:
         """Chooses for items similar to one; see :meth:`Routes.choose_similar`."""
         own = self._what_is_held()
@@ -81,13 +85,16 @@ class StageRoutes:
             return SimilarRoute(*self._to_retrieval(own, common))
         return SimilarRoute(own.by_number[wanted[0]], _Absent(RETRIEVAL, _without(own, {RETRIEVAL: shards})))
 
-    def _what_is_held(self) -> _Own:
+    def _what_is_held(self, preferred: int | None = None) -> _Own:
         """What the gateway holds, in order; never kept, for a generation is let go of with its last request."""
         catalogues = self._catalogues()
         if not catalogues:
             raise NotReady("loading")
         by_number = {catalogue.number: catalogue for catalogue in catalogues}
-        return _Own(catalogues, by_preference(catalogues[0].number, by_number), by_number)
+        wanted = by_preference(catalogues[0].number, by_number)
+        if preferred is not None and preferred in by_number:
+            wanted = (preferred, *(number for number in wanted if number != preferred))
+        return _Own(catalogues, wanted, by_number)
 
     def _nobody_lacks(self, generation: int) -> bool:
         """Says whether no replica of any stage is known to lack a generation, which then is common to all."""
@@ -99,7 +106,7 @@ class StageRoutes:
         return True
 
     def _shard_parts(self) -> list[Part]:
-        return [_part(shard) for shard in self._retrieval]
+        return [_part(calls.replicas) for calls in self._retrieval]
 
     def _to_retrieval(
         self, own: _Own, common: Sequence[int]
@@ -113,15 +120,16 @@ class StageRoutes:
         number = common[0]
         asked: RetrievalAdapter | ShardedRetrievalAdapter
         if len(self._retrieval) > 1:
-            asked = ShardedRetrievalAdapter(self._retrieval, own.by_number[number].generation)
+            asked = ShardedRetrievalAdapter(self._retrieval, own.by_number[number].generation, self._times)
         else:
             try:
-                replica = self._retrieval[0].pick(holding=common)
+                replica = self._retrieval[0].replicas.pick(holding=common)
             except NotReady:
                 # It is asked again when it is needed, and by then somebody may be there.
-                asked = RetrievalAdapter(self._retrieval[0])
+                asked = RetrievalAdapter(self._retrieval[0], None, self._times)
             else:
-                number, asked = first_held(common, replica.held), RetrievalAdapter(Chosen(replica))
+                number = first_held(common, replica.held)
+                asked = RetrievalAdapter(self._retrieval[0], replica, self._times)
         self._note_asked(number)
         return own.by_number[number], asked
 

@@ -7,11 +7,13 @@ so the answer is the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from gateway.adapters.candidates import CandidateMessage
+from gateway.adapters.retrieval import RetrievalCalls
 from gateway.adapters.retrieval_messages import (
     STAGE,
     Q,
@@ -20,19 +22,19 @@ from gateway.adapters.retrieval_messages import (
     retrieve_message,
     similar_message,
 )
-from gateway.adapters.shard_calls import Begin, R_co, Shards
+from gateway.adapters.shard_calls import Shards
 from gateway.adapters.shard_lists import read_allowed_count, read_answers
 from gateway.engine.person import Person
 from gateway.engine.request import RecommendRequest
 from gateway.engine.response import Shortfall, ShortfallReason, Timing
 from gateway.engine.similar import SimilarRequest, SimilarRows
-from gateway.engine.stages import Retrieved
+from gateway.engine.stage_times import StageTimes
+from gateway.engine.stages import NO_QUOTAS, Retrieved
 from twostage.bundle.generation import Generation
 from twostage.candidates.blend import Blended, blend
 from twostage.candidates.shards import complete, is_short, merge_answers
 from twostage.candidates.source_list import SourceList
-from twostage.rpc.channels import Replicas
-from twostage.v1 import retrieval_pb2, retrieval_pb2_grpc
+from twostage.v1 import retrieval_pb2
 
 
 class ShardedRetrievalAdapter:
@@ -41,23 +43,37 @@ class ShardedRetrievalAdapter:
     Implements :class:`gateway.engine.stages.Retrieval` and :class:`gateway.engine.stages.Similarity`.
 
     Args:
-        replicas: Of every shard, shard 0 first.
+        calls: Whom to ask for every shard, shard 0 first.
         generation: Whose rows are merged.
+        times: Where the time of all shards together is recorded; nowhere when None.
     """
 
     def __init__(
-        self, replicas: Sequence[Replicas[retrieval_pb2_grpc.RetrievalServiceStub]], generation: Generation
+        self, calls: Sequence[RetrievalCalls], generation: Generation, times: StageTimes | None = None
     ) -> None:
-        self._shards = Shards(replicas)
+        self._shards = Shards(calls)
         self._item_count = generation.item_count
+        self._times = times
 
     def retrieve(
-        self, request: RecommendRequest, person: Person, *, generation: int, count: int, timeout_seconds: float
+        self,
+        request: RecommendRequest,
+        person: Person,
+        *,
+        generation: int,
+        count: int,
+        timeout_seconds: float,
+        quotas: Mapping[str, int] = NO_QUOTAS,
+        include_item_ids: Sequence[str] = (),
     ) -> Retrieved[CandidateMessage]:
         """Finds candidates; see :meth:`Retrieval.retrieve`."""
-        message = retrieve_message(request, person, generation=generation, count=count)
+        message = retrieve_message(
+            request, person, generation=generation, count=count, quotas=quotas, include_item_ids=include_item_ids
+        )
         search = _Search(self._shards, self._item_count, generation, timeout_seconds)
-        lists = search.lists(lambda stub, asked, seconds: stub.Retrieve.future(_of_shard(message, asked), seconds))
+        lists = search.lists(lambda stub: stub.Retrieve, message)
+        if self._times is not None:
+            self._times.retrieval.record(search.asking_seconds)
         blended = blend(
             lists,
             count,
@@ -76,7 +92,7 @@ class ShardedRetrievalAdapter:
         """Finds the items nearest to one; see :meth:`Similarity.similar_items`."""
         message = similar_message(request, generation=generation)
         search = _Search(self._shards, self._item_count, generation, timeout_seconds)
-        lists = search.lists(lambda stub, asked, seconds: stub.SimilarItems.future(_of_shard(message, asked), seconds))
+        lists = search.lists(lambda stub: stub.SimilarItems, message)
         # The item itself could not be found, whatever is asked.
         blended = blend(lists, request.count, item_count=self._item_count - 1, allowed_count=search.allowed_count)
         return SimilarRows(blended.rows, blended.scores, _shortfall(blended), list(search.timings()))
@@ -108,14 +124,24 @@ class _Search:
         self.allowed_count = 0
         self.first_answer: Response | None = None
 
-    def lists(self, begin: Begin[R_co]) -> list[SourceList]:
-        """Asks, and merges the lists that came, ready to be blended."""
-        answers = self._ask(begin, exhaustive=False)
+    @property
+    def asking_seconds(self) -> float:
+        """How long the shards were waited for."""
+        return self._asking_ms / 1000
+
+    def lists(self, method: Callable[[Any], Any], message: Q) -> list[SourceList]:
+        """Asks, and merges the lists that came, ready to be blended.
+
+        Args:
+            method: Takes the method from a stub.
+            message: The question, without what is asked of a shard.
+        """
+        answers = self._ask(method, message, exhaustive=False)
         self.first_answer = answers[0]
         self.allowed_count = read_allowed_count(answers)
         merged = merge_answers(read_answers(answers, self._item_count))
         if any(is_short(found, self.allowed_count) for found in merged):
-            answers = self._ask(begin, exhaustive=True)
+            answers = self._ask(method, message, exhaustive=True)
             exhaustive = merge_answers(read_answers(answers, self._item_count))
             merged = complete(merged, exhaustive, self.allowed_count)
         return merged
@@ -127,20 +153,16 @@ class _Search:
             yield Timing(f"{STAGE}.shard_{index}", milliseconds)
         yield Timing(f"{STAGE}.merge", (time.perf_counter() - self._started) * 1000 - self._asking_ms)
 
-    def _ask(self, begin: Begin[R_co], *, exhaustive: bool) -> list[R_co]:
+    def _ask(self, method: Callable[[Any], Any], message: Q, *, exhaustive: bool) -> list[Any]:
         before = time.perf_counter()
-        answers = self._shards.ask(begin, generation=self._generation, exhaustive=exhaustive, deadline=self._deadline)
+        answers = self._shards.ask(
+            method, message, generation=self._generation, exhaustive=exhaustive, deadline=self._deadline
+        )
         self._asking_ms += (time.perf_counter() - before) * 1000
         compute_ms = [sum(step.compute_ms + step.transport_ms for step in answer.timings) for answer in answers]
         self._shard_ms += compute_ms
         self._slowest_ms += max(compute_ms)
         return answers
-
-
-def _of_shard(message: Q, asked: retrieval_pb2.ShardRequest) -> Q:
-    """The question as one shard gets it; it is serialized before the next one is asked."""
-    message.shard.CopyFrom(asked)
-    return message
 
 
 def _history_weights(answer: Response | None, person: Person) -> Sequence[float]:

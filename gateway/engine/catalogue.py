@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.engine.row_cache import RowCache
 from gateway.engine.taste import TasteRule
 from twostage.bundle.generation import Generation
@@ -14,6 +16,7 @@ class Catalogue:
 
     Args:
         generation: Opened, its ``items/`` verified by whoever opened it.
+        taste_weights: How much of a history each recorded action may take, as :class:`TasteRule` says.
 
     Raises:
         BundleError: A file of ``items/`` is not what it should be.
@@ -25,11 +28,11 @@ class Catalogue:
         actions: The names under which events are taken.
     """
 
-    def __init__(self, generation: Generation) -> None:
+    def __init__(self, generation: Generation, taste_weights: Mapping[str, float] | None = None) -> None:
         self.generation = generation
         self.rows = RowCache(generation.ids)
         schema = generation.manifest.action_schema
-        self.taste = TasteRule(schema)
+        self.taste = TasteRule(schema, taste_weights)
         self.actions = tuple(dict.fromkeys((*generation.manifest.recorded_actions, *schema.recorded_names)))
         for part in (generation.titles, generation.popularity, generation.popular_rows):
             len(part)

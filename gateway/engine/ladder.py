@@ -18,7 +18,7 @@ class Rung(Enum):
     RETRIEVAL_ORDER = 3
     """Ranking was late or down: the candidates in retrieval's order."""
     CACHED = 4
-    """Retrieval was late or down: an earlier answer for the same person."""
+    """Retrieval was late or down: an earlier answer for the same person, obeying what is asked now."""
     POPULAR = 5
     """Retrieval was late or down: popular items from the gateway's own copy of the catalogue."""
 
@@ -50,6 +50,16 @@ class StageUnavailable(StageFailure):
     """The stage cannot be reached, refuses work, or broke while it worked."""
 
     kind = "unavailable"
+
+
+class StageOverloaded(StageUnavailable):
+    """The stage refused work because it has too much; it is there, and asking it less is somebody else's task."""
+
+
+class StageResting(StageFailure):
+    """The stage was not asked, because what it was asked lately failed; see `gateway.engine.breaker`."""
+
+    kind = "resting"
 
 
 class StageLate(StageFailure):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from gateway.engine.person import Person
 from gateway.engine.request import RecommendRequest
 from gateway.engine.response import Explanation, Shortfall, Timing
 from gateway.engine.similar import SimilarRequest, SimilarRows
+
+NO_QUOTAS: Mapping[str, int] = MappingProxyType({})
+"""No source is bounded by anything but the count."""
 
 
 class Candidates(Protocol):
@@ -36,6 +40,9 @@ class Candidates(Protocol):
 
     def source_ranks(self, index: int) -> Mapping[str, int]:
         """The rank of one candidate in each source that found it, by name, from 1; empty unless asked for."""
+
+    def take(self, positions: Sequence[int]) -> Self:
+        """The candidates at these positions, in this order."""
 
 
 C = TypeVar("C", bound=Candidates)
@@ -82,20 +89,41 @@ class Ranked:
         items: Best first.
         timings: The call first, then the steps inside it.
         ranker: Which ranker scored; empty when it is not told.
+        candidate_count: How many of the candidates were ranked: `gateway.engine.fewer.first_positions` says which; 0
+            for all of them.
     """
 
     items: Sequence[RankedItem]
     timings: Sequence[Timing]
     ranker: str = ""
+    candidate_count: int = 0
 
 
 class Retrieval(Protocol[C]):
     """The retrieval stage."""
 
     def retrieve(
-        self, request: RecommendRequest, person: Person, *, generation: int, count: int, timeout_seconds: float
+        self,
+        request: RecommendRequest,
+        person: Person,
+        *,
+        generation: int,
+        count: int,
+        timeout_seconds: float,
+        quotas: Mapping[str, int] = NO_QUOTAS,
+        include_item_ids: Sequence[str] = (),
     ) -> Retrieved[C]:
         """Finds ``count`` candidates.
+
+        Args:
+            request: What is asked.
+            person: Whose history it is.
+            generation: Whose rows they are.
+            count: How many are wanted.
+            timeout_seconds: How long it may take.
+            quotas: The most candidates by source, by the sources' names; a source that retrieval does not know is left
+                out.
+            include_item_ids: Items that must be among the candidates beside the request's pinned ones.
 
         Raises:
             StageFailure: It did not answer.
@@ -167,11 +195,26 @@ class SimilarRoute(NamedTuple):
     retrieval: Similarity
 
 
-class Routes(Protocol[C]):
-    """Chooses the generation of each request."""
+class RecommendRoutes(Protocol[C]):
+    """Chooses the generation of each request for recommendations."""
 
-    def choose(self) -> Route[C]:
-        """Chooses for a recommendation; never fails, for what nobody can answer fails when it is asked."""
+    def choose(self, generation: int | None = None) -> Route[C]:
+        """Chooses for a recommendation; never fails, for what nobody can answer fails when it is asked.
+
+        Args:
+            generation: Chosen when all hold it; else, and when None, the choice is as ever.
+        """
+
+    def held(self, number: int) -> Catalogue | None:
+        """A generation of the gateway's own; None when it does not hold it, or no longer."""
+
+
+class SimilarRoutes(Protocol):
+    """Chooses the generation of each request for similar items."""
 
     def choose_similar(self, item_id: str) -> SimilarRoute:
         """Chooses for items similar to one: a generation that has it, where one has; ranking need not hold it."""
+
+
+class Routes(RecommendRoutes[C], SimilarRoutes, Protocol[C]):
+    """Chooses the generation of each request."""

@@ -42,6 +42,11 @@ def popular_step(popularity: float) -> str:
     return f"taken for its popularity of {popularity:.4g}, without retrieval"
 
 
+def cached_step(position: int) -> str:
+    """Why an item stands there on the strength of an earlier answer, in which it stood at ``position``."""
+    return f"stood at {position} of an earlier answer, without retrieval"
+
+
 def placed_steps(before: int, final_rank: int, *, pinned: bool, causes: Iterable[str]) -> list[str]:
     """What the selection did to an item: ``pinned to 1``, ``moved from 4 to 2 by diversity``, or nothing.
 

@@ -10,14 +10,26 @@ from numpy.typing import NDArray
 from gateway.engine.request import RecommendRequest
 from gateway.engine.response import Trace
 from gateway.engine.stages import Candidates, Ranked
-from gateway.engine.trace_steps import found_step, placed_steps, popular_step, ranked_step, retrieval_order_step
+from gateway.engine.trace_steps import (
+    cached_step,
+    found_step,
+    placed_steps,
+    popular_step,
+    ranked_step,
+    retrieval_order_step,
+)
 from twostage.bundle.manifest import Manifest
 
 
 def full_traces(
-    request: RecommendRequest, manifest: Manifest, candidates: Candidates, ranked: Ranked, pins: Sequence[int]
+    request: RecommendRequest,
+    manifest: Manifest,
+    candidates: Candidates,
+    ranked: Ranked,
+    pins: Sequence[int],
+    causes: Sequence[str] = (),
 ) -> Iterator[Trace]:
-    """Of what ranking selected, in its order.
+    """Of what ranking selected, in the order in which it is answered.
 
     Args:
         request: What was asked.
@@ -25,12 +37,13 @@ def full_traces(
         candidates: As retrieval gave them.
         ranked: As ranking selected them.
         pins: The pinned rows.
+        causes: What else may have moved an item, e.g. ``exploration``.
     """
     retrieval_ranks = _ranks(candidates.scores())
     rows, pinned = candidates.rows(), frozenset(pins)
     entry = manifest.rankers.get(ranked.ranker or request.ranker) or manifest.ranker
     weights = request.blend or entry.blend
-    causes = _causes(request, pins, strength=True)
+    causes = [*_causes(request, pins, strength=True), *causes]
     for position, item in enumerate(ranked.items, start=1):
         index = item.candidate_index
         source_ranks = candidates.source_ranks(index)
@@ -80,10 +93,20 @@ def retrieval_order_traces(
 
 def popular_traces(popularity: Sequence[float], pinned_count: int) -> Iterator[Trace]:
     """Of popular items, of which the first so many were pinned."""
-    for position, count in enumerate(popularity, start=1):
-        pinned = position <= pinned_count
-        steps = placed_steps(0, position, pinned=True, causes=()) if pinned else [popular_step(count)]
-        yield Trace(final_rank=position, steps=steps)
+    yield from _catalogue_traces(pinned_count, [popular_step(count) for count in popularity[pinned_count:]])
+
+
+def cached_traces(positions: Sequence[int], popularity: Sequence[float], *, pinned_count: int) -> Iterator[Trace]:
+    """Of pinned items, then of those of an earlier answer, by where they stood in it, then of popular ones."""
+    steps = [*(cached_step(position) for position in positions), *(popular_step(count) for count in popularity)]
+    yield from _catalogue_traces(pinned_count, steps)
+
+
+def _catalogue_traces(pinned_count: int, steps: Sequence[str]) -> Iterator[Trace]:
+    for position in range(1, pinned_count + 1):
+        yield Trace(final_rank=position, steps=placed_steps(0, position, pinned=True, causes=()))
+    for position, step in enumerate(steps, start=pinned_count + 1):
+        yield Trace(final_rank=position, steps=[step])
 
 
 def _causes(request: RecommendRequest, pins: Sequence[int], *, strength: bool) -> list[str]:

@@ -33,6 +33,7 @@ from twostage.bundle.generation import Generation
 from twostage.bundle.store import Store
 from twostage.client import Client
 from twostage.processes import ServiceProcess
+from twostage.rpc.calls import Calls
 from twostage.rpc.channels import Replicas
 from twostage.rpc.log import configure_logging
 from twostage.rpc.server import ServiceServer
@@ -114,8 +115,8 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             store,
             whole,
             shards,
-            RetrievalAdapter(replicas(whole)),
-            ShardedRetrievalAdapter([replicas(address) for address in shards], store.open()),
+            RetrievalAdapter(Calls(replicas(whole))),
+            ShardedRetrievalAdapter([Calls(replicas(address)) for address in shards], store.open()),
         )
 
 

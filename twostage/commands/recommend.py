@@ -21,6 +21,8 @@ from twostage.commands.request_options import (
     split,
     timeout_option,
 )
+from twostage.gateway_access import GatewayAccess
+from twostage.gateway_options import gateway_options
 from twostage.terminal import make_console
 from twostage.v1 import common_pb2
 
@@ -47,6 +49,7 @@ from twostage.v1 import common_pb2
 @timeout_option
 @json_option
 @address_option
+@gateway_options
 def recommend(
     user: str,
     items: tuple[str, ...],
@@ -65,13 +68,14 @@ def recommend(
     timeout_ms: float,
     as_json: bool,
     address: str,
+    access: GatewayAccess,
 ) -> None:
     """Ask the gateway for recommendations and print them.
 
     With neither --user, --items nor --tag it answers as for somebody of whom nothing is known.
     """
     try:
-        with Client(address, timeout_seconds=timeout_ms / 1000) as client:
+        with Client(address, timeout_seconds=timeout_ms / 1000, access=access) as client:
             response = client.recommend(
                 user,
                 recent_item_ids=items,

@@ -18,6 +18,8 @@ from twostage.commands.request_options import (
     split,
     timeout_option,
 )
+from twostage.gateway_access import GatewayAccess
+from twostage.gateway_options import gateway_options
 from twostage.terminal import make_console
 
 
@@ -30,6 +32,7 @@ from twostage.terminal import make_console
 @timeout_option
 @json_option
 @address_option
+@gateway_options
 def similar(
     item_id: str,
     count: int | None,
@@ -39,10 +42,11 @@ def similar(
     timeout_ms: float,
     as_json: bool,
     address: str,
+    access: GatewayAccess,
 ) -> None:
     """Ask the gateway for the items most like ITEM_ID and print them."""
     try:
-        with Client(address, timeout_seconds=timeout_ms / 1000) as client:
+        with Client(address, timeout_seconds=timeout_ms / 1000, access=access) as client:
             response = client.similar_items(
                 item_id,
                 count=count,

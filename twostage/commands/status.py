@@ -11,6 +11,8 @@ from rich.table import Table
 
 from twostage.client import CallFailed, Client
 from twostage.commands.request_options import address_option
+from twostage.gateway_access import GatewayAccess
+from twostage.gateway_options import gateway_options
 from twostage.terminal import make_console
 from twostage.v1 import common_pb2
 
@@ -26,10 +28,11 @@ class _Server(NamedTuple):
 
 @click.command()
 @address_option
-def status(address: str) -> None:
+@gateway_options
+def status(address: str, access: GatewayAccess) -> None:
     """Ask the gateway who holds which generation; exits with 1 when a server does not serve."""
     try:
-        with Client(address) as client:
+        with Client(address, access=access) as client:
             response = client.status()
     except CallFailed as error:
         raise click.ClickException(str(error)) from error

@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from twostage.bundle.open_store import open_store
+from twostage.bundle.store import Store
+from twostage.impressions.user_key import make_secret
 from twostage.options import store_option
 from twostage.processes import ChildFailedError
 from twostage.stack import Ports, Stack
@@ -21,12 +23,23 @@ _PORTS = Ports()
 _PORT = click.IntRange(1, 65535)
 
 
+def _read_users(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Path | str | None:
+    """A file, or a URL, which the gateway reads."""
+    if value is None or "://" in value:
+        return value
+    if Path(value).is_dir():
+        raise click.BadParameter(f"expected a file, received the folder {value!r}")
+    return Path(value)
+
+
 @click.command()
 @store_option
 @click.option(
     "--users",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The user store's SQLite file; needed where the store is a URL.  [default: users.sqlite in the store]",
+    metavar="FILE|URL",
+    callback=_read_users,
+    help="The user store: a SQLite file, or redis://host:port/number; needed where the store is a URL.  "
+    "[default: users.sqlite in the store]",
 )
 @click.option("--gateway-port", type=_PORT, default=_PORTS.gateway, show_default=True)
 @click.option("--retrieval-port", type=_PORT, default=_PORTS.retrieval, show_default=True)
@@ -49,8 +62,28 @@ _PORT = click.IntRange(1, 65535)
     "--metrics/--no-metrics",
     default=True,
     show_default=True,
-    help="Serve /metrics on 9100, 9101 and 9102; those of shards on 9110 and the next ones.",
+    help="Serve /metrics on 9100, 9101 and 9102, of HTTP on 9103; those of shards on 9110 and the next ones.",
 )
+@click.option(
+    "--impressions",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Log what is shown and what people then do to this folder.  [default: nothing is logged]",
+)
+@click.option(
+    "--impressions-key-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The secret that stands for people's ids in the log, made when there is none.  "
+    "[default: impressions.key in the store]",
+)
+@click.option(
+    "--experiments",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="A YAML file of experiments, followed while the gateway runs.  [default: none]",
+)
+@click.option("--http-port", type=_PORT, help="Serve JSON over HTTP before the gateway.  [default: not served]")
 @click.option("--restart/--no-restart", default=True, show_default=True, help="Start a server again when it dies.")
 @click.option(
     "--wait-seconds",
@@ -61,7 +94,7 @@ _PORT = click.IntRange(1, 65535)
 )
 def up(
     store_path: Path,
-    users: Path | None,
+    users: Path | str | None,
     gateway_port: int,
     retrieval_port: int,
     ranking_port: int,
@@ -69,6 +102,10 @@ def up(
     by_shard: bool,
     shard_port: int,
     metrics: bool,
+    impressions: Path | None,
+    impressions_key_file: Path | None,
+    experiments: Path | None,
+    http_port: int | None,
     restart: bool,
     wait_seconds: float,
 ) -> None:
@@ -95,6 +132,8 @@ def up(
                 *metrics_ports,
                 shards=shard_ports,
                 shard_metrics=_PORTS.shard_metrics if metrics else (),
+                http=http_port or 0,
+                http_metrics=_PORTS.http_metrics if metrics else 0,
             ),
             users=users,
             # Children print what callers send, so nothing of it may be read as markup.
@@ -102,6 +141,10 @@ def up(
             say=lambda line: console.print(Text(line, "bold"), soft_wrap=True),
             restart=restart,
             by_shard=by_shard,
+            gateway_flags=(
+                *_log_flags(store, impressions, impressions_key_file),
+                *(() if experiments is None else ("--experiments", str(experiments))),
+            ),
         )
     except ChildFailedError as error:
         raise click.ClickException(str(error)) from error
@@ -129,6 +172,25 @@ def up(
     finally:
         stack.stop()
     console.print("all servers stopped")
+
+
+def _log_flags(store: Store, folder: Path | None, key_file: Path | None) -> tuple[str, ...]:
+    """What tells the gateway to log; the secret's file is made when there is none.
+
+    Raises:
+        click.ClickException: It cannot be made.
+    """
+    if folder is None:
+        return ()
+    if key_file is None:
+        if store.location != str(store.path):
+            raise click.UsageError(f"--impressions-key-file: expected a file, for {store.location} is no folder")
+        key_file = store.path / "impressions.key"
+    try:
+        make_secret(key_file)
+    except OSError as error:
+        raise click.ClickException(f"--impressions-key-file {key_file}: {error.strerror}") from error
+    return ("--impressions", str(folder), "--impressions-key-file", str(key_file))
 
 
 def _print_addresses(stack: Stack, seconds: dict[str, float]) -> None:

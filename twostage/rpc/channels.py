@@ -12,21 +12,30 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.resources import files
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import grpc
 import structlog
 
 from twostage.errors import NotReady
+from twostage.rpc.outliers import Outliers
+from twostage.rpc.replica import Replica
 from twostage.rpc.targets import parse_target
 
 S = TypeVar("S")
 
+OpenChannel = Callable[[str, Sequence[tuple[str, Any]]], grpc.Channel]
+"""Opens a channel to an address with gRPC's options, e.g. an encrypted one."""
+
 # Only UNAVAILABLE is tried again, once, and only while failures stay rare (https://google.aip.dev/194).
+# For callers that know one address only.
 SERVICE_CONFIG = files("twostage.rpc").joinpath("service_config.json").read_text(encoding="utf-8")
+# gRPC sends again what no server has seen, and nothing else; for callers that turn to another replica themselves
+# (twostage.rpc.calls), which gRPC cannot: its retries go over the channel that failed.
+UNSEEN_ONLY = "{}"
 # How long a replica that left the target may take to finish what it was asked, in seconds.
 _RETIREMENT_SECONDS = 30.0
 # gRPC's thread that watches a channel looks every 0.2 s whether anybody still wants to know; a channel closed under it
@@ -64,114 +73,6 @@ def channel_options(max_message_bytes: int, service_config: str | None) -> list[
     return options
 
 
-class Replica(Generic[S]):
-    """One connection to a replica; as a context manager it counts the work it was given.
-
-    Args:
-        address: ``host:port`` or ``unix:/path``.
-        channel: The channel to it.
-        make_stub: Makes its stub.
-
-        on_change: Called when what is known of it may have changed; see `Replicas`.
-
-    Attributes:
-        in_flight_count: Requests begun and not ended.
-        failing: True while its connection is down and gRPC waits before it tries again; always False unless watched.
-        held: The generations that it is known to hold, set by whoever asks it; None while nothing is known, and again
-            when a watched connection goes down: who answers next may be another process.
-    """
-
-    def __init__(
-        self,
-        address: str,
-        channel: grpc.Channel,
-        make_stub: Callable[[grpc.Channel], S],
-        on_change: Callable[[], None] | None = None,
-    ) -> None:
-        self.address = address
-        self.channel = channel
-        self.stub = make_stub(channel)
-        self.in_flight_count = 0
-        self.failing = False
-        self.held: frozenset[int] | None = None
-        self._on_change = on_change
-        self._lock = threading.Lock()
-        self._watched = False
-        self._connect()
-
-    def watch(self) -> None:
-        """Keeps `failing` true to the connection from now on.
-
-        Each watched channel has a thread of its own, which every call's messages wake: about 0.1 ms of CPU a call,
-        worth it only where there is another replica to turn to.
-        """
-        if not self._watched:
-            self._watched = True
-            self.channel.subscribe(self._on_connectivity, try_to_connect=True)
-
-    def begin(self) -> None:
-        """Counts a request in; for calls that end elsewhere than they begin. Pair it with `end`."""
-        with self._lock:
-            self.in_flight_count += 1
-
-    def end(self) -> None:
-        """Counts a request out."""
-        with self._lock:
-            self.in_flight_count -= 1
-
-    def correct(self, held: Iterable[int]) -> None:
-        """Takes note of what it said it holds when it was asked for something else.
-
-        Args:
-            held: The generations, in any order; none means that nothing is known.
-        """
-        self.held = frozenset(held) or None
-        self._tell_change()
-
-    def retire(self, seconds: float) -> None:
-        """Stops watching the connection at once and closes the channel later, in the background."""
-        if self._watched:
-            self.channel.unsubscribe(self._on_connectivity)
-        timer = threading.Timer(seconds, self.channel.close)
-        timer.daemon = True
-        timer.start()
-
-    def __enter__(self) -> Self:
-        self.begin()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.end()
-
-    def _on_connectivity(self, state: grpc.ChannelConnectivity) -> None:
-        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-            self.failing = True
-            self.held = None
-        elif state is grpc.ChannelConnectivity.READY:
-            # Not at CONNECTING: a replica that is down alternates between the two.
-            self.failing = False
-            self._tell_change()
-        elif state is grpc.ChannelConnectivity.IDLE:
-            # The server closed the connection: connect anew at once, to know whether it is there and to spare the next
-            # request the wait.
-            self._connect()
-
-    def _tell_change(self) -> None:
-        if self._on_change is not None:
-            self._on_change()
-
-    def _connect(self) -> None:
-        # Only subscribing asks a channel to connect; its thread ends when nobody is subscribed.
-        self.channel.subscribe(_ignore, try_to_connect=True)
-        self.channel.unsubscribe(_ignore)
-
-
-def _ignore(_state: grpc.ChannelConnectivity) -> None:
-    """Takes a state that nobody wants."""
-
-
 def _holders(replicas: Sequence[Replica[S]], generations: Sequence[int]) -> Sequence[Replica[S]]:
     """Those that are known to hold one of the generations, or else those of whom nothing is known."""
     known = [replica for replica in replicas if (held := replica.held) is not None and not held.isdisjoint(generations)]
@@ -179,6 +80,20 @@ def _holders(replicas: Sequence[Replica[S]], generations: Sequence[int]) -> Sequ
         return known
     # Looked at in full again: another thread may have set one between the two looks.
     return [replica for replica in replicas if (held := replica.held) is None or not held.isdisjoint(generations)]
+
+
+def _best_off(replicas: Sequence[Replica[S]]) -> Sequence[Replica[S]]:
+    """Those with nothing against them, or else those with the least."""
+    return (
+        [replica for replica in replicas if not (replica.failing or replica.aside)]
+        or [replica for replica in replicas if not replica.failing]
+        or replicas
+    )
+
+
+def open_plainly(address: str, options: Sequence[tuple[str, Any]]) -> grpc.Channel:
+    """Opens a channel without encryption."""
+    return grpc.insecure_channel(address, options=list(options))
 
 
 class Replicas(Generic[S]):
@@ -195,6 +110,8 @@ class Replicas(Generic[S]):
             leave hardly one of them without work.
         on_change: Called, from whatever thread, when a connection was made or a replica corrected what is known of it:
             somebody should ask anew. It must return at once. Nobody is told when None.
+        outliers: Judges the replicas, for this service alone; nobody is put aside by default.
+        open_channel: Opens every channel; without encryption by default.
 
     Raises:
         ValueError: The target is malformed, or the number of connections is not above 0.
@@ -210,15 +127,20 @@ class Replicas(Generic[S]):
         resolve_seconds: float = 3.0,
         connection_count: int = 1,
         on_change: Callable[[], None] | None = None,
+        outliers: Outliers | None = None,
+        open_channel: OpenChannel = open_plainly,
     ) -> None:
         if connection_count < 1:
             raise ValueError(f"connection_count: expected at least 1, received {connection_count}")
         self._connection_count = connection_count
         self._on_change = on_change
+        self._outliers = outliers if outliers is not None else Outliers(None)
+        self._open_channel = open_channel
         self._target = parse_target(target)
         self._make_stub = make_stub
         self._options = channel_options(max_message_bytes, service_config)
         self._replicas: tuple[Replica[S], ...] = ()
+        self._several = False
         self._turns = itertools.count()
         self._closed = threading.Event()
         self._changing = threading.Lock()
@@ -234,6 +156,11 @@ class Replicas(Generic[S]):
         """The target as given."""
         return self._target.text
 
+    @property
+    def several(self) -> bool:
+        """True where there is more than one address."""
+        return self._several
+
     def all(self) -> tuple[Replica[S], ...]:
         """Every replica, by address, each by one of its connections; empty while a name cannot be resolved."""
         return self._replicas[:: self._connection_count]
@@ -245,7 +172,9 @@ class Replicas(Generic[S]):
     def pick(self, exclude: Collection[Replica[S]] = (), *, holding: Sequence[int] = ()) -> Replica[S]:
         """Chooses the connection with the least work in flight, in turn among equals.
 
-        Those whose connection is down are asked only when there is no other.
+        Those that are put aside are asked only when there is no other, and those whose connection is down only when
+        there is not even one of them. One that was put aside and may be tried again is chosen at once, for this one
+        request.
 
         Args:
             exclude: Replicas that will not do, e.g. because they were asked already, over whatever connection; none by
@@ -262,7 +191,14 @@ class Replicas(Generic[S]):
             present = [replica for replica in present if replica.address not in excluded]
         if holding:
             present = _holders(present, holding)
-        usable = [replica for replica in present if not replica.failing] or present
+        if self._outliers.aside_count and not exclude:
+            for replica in present:
+                if replica.aside and not replica.failing and replica.take_trial():
+                    return replica
+        usable = _best_off(present)
+        if self._several:
+            for replica in usable:
+                replica.note_waiting()
         if not usable:
             wanted = f" that holds generation {' or '.join(map(str, holding))}" if holding and self._replicas else ""
             raise NotReady(f"no replica{wanted} at {self.target}")
@@ -290,23 +226,47 @@ class Replicas(Generic[S]):
             known: dict[str, list[Replica[S]]] = {}
             for replica in self._replicas:
                 known.setdefault(replica.address, []).append(replica)
-            self._replicas = tuple(
-                replica for address in addresses for replica in known.pop(address, None) or self._open(address)
+            self._replace(
+                [replica for address in addresses for replica in known.pop(address, None) or self._open(address)]
             )
-        if len(addresses) > 1:
+        self._take_leave(list(itertools.chain.from_iterable(known.values())))
+
+    def reopen(self) -> None:
+        """Opens every channel anew, e.g. with other certificates, and retires the old ones as they end their work.
+
+        Raises:
+            Exception: Whatever opening a channel raises; the old ones stay then.
+        """
+        with self._changing:
+            if self._closed.is_set():
+                return
+            old = self._replicas
+            addresses = dict.fromkeys(replica.address for replica in old)
+            self._replace([replica for address in addresses for replica in self._open(address)])
+        self._take_leave(old)
+
+    def _open(self, address: str) -> list[Replica[S]]:
+        return [
+            Replica(
+                address, self._open_channel(address, self._options), self._make_stub, self._outliers, self._on_change
+            )
+            for _ in range(self._connection_count)
+        ]
+
+    def _replace(self, replicas: Sequence[Replica[S]]) -> None:
+        self._replicas = tuple(replicas)
+        self._several = len({replica.address for replica in replicas}) > 1
+
+    def _take_leave(self, left: Sequence[Replica[S]]) -> None:
+        """Does what follows a change; the new ones are in place, these have left."""
+        if self._several:
             for replica in self._replicas:
                 replica.watch()
         if self._on_change is not None and any(replica.held is None for replica in self._replicas):
             self._on_change()
-        for replica in itertools.chain.from_iterable(known.values()):
+        for replica in left:
             # Calls in flight end first: closing a channel cancels them.
             replica.retire(_RETIREMENT_SECONDS)
-
-    def _open(self, address: str) -> list[Replica[S]]:
-        return [
-            Replica(address, grpc.insecure_channel(address, options=self._options), self._make_stub, self._on_change)
-            for _ in range(self._connection_count)
-        ]
 
     def _keep_fresh(self, seconds: float) -> None:
         while not self._closed.wait(seconds):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,9 +11,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import structlog
 from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.server import build as build_gateway
 from gateway.settings import GatewaySettings
@@ -78,6 +82,76 @@ def fleet(folder: Path) -> Iterator[Publisher]:
         yield publisher
     finally:
         stop(publisher.model_server)
+
+
+@dataclass
+class Processes:
+    """A gateway before several replicas of each stage, every server a process of its own."""
+
+    store: Path
+    model_server: ServiceProcess
+    retrieval: list[ServiceProcess]
+    ranking: list[ServiceProcess]
+    gateway: ServiceProcess
+    lines: list[str]
+
+    @property
+    def address(self) -> str:
+        return str(self.gateway.announcement["address"])
+
+    def metric(self, process: ServiceProcess, name: str, **labels: str) -> float:
+        """A sample of a server's metrics, all of the name that have these labels together."""
+        with urlopen(f"http://{process.announcement['metrics_address']}/metrics", timeout=5) as response:
+            text = response.read().decode()
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+
+@contextmanager
+def processes(folder: Path, *, replica_count: int = 2, **gateway_flags: object) -> Iterator[Processes]:
+    """Serves a small store by so many replicas of each stage, and one model server."""
+    store = make_store(folder / "store", item_count=200, with_models=True)
+    config = folder / "models.config"
+    config.write_text(model_config_text(store, [1]), encoding="utf-8")
+    lines: list[str] = []
+
+    def note(name: str, line: str) -> None:
+        lines.append(f"{name}: {line}")
+
+    def service(module: str, name: str, **flags: object) -> tuple[ServiceProcess, str]:
+        port = free_port()
+        told = {"store": store.path, "port": port, "metrics-port": free_port(), **flags}
+        arguments = [text for flag, value in told.items() for text in (f"--{flag}", str(value))]
+        return ServiceProcess.python(module, *arguments, name=name, on_line=note), f"127.0.0.1:{port}"
+
+    def several(module: str, **flags: object) -> tuple[list[ServiceProcess], str]:
+        made = [service(module, f"{module} {index}", **flags) for index in range(replica_count)]
+        return [process for process, _ in made], ",".join(address for _, address in made)
+
+    model_server_port = free_port()
+    model_server = model_server_process(config, model_server_port, note)
+    retrieval, retrieval_target = several("retrieval_service")
+    ranking, ranking_target = several("ranking_service", **{"model-server": f"127.0.0.1:{model_server_port}"})
+    targets = {"retrieval": retrieval_target, "ranking": ranking_target, "users": folder / "users.sqlite"}
+    gateway, _ = service("gateway", "gateway", **targets, **gateway_flags)
+    everybody = [model_server, *retrieval, *ranking, gateway]
+    try:
+        for process in everybody:
+            process.start()
+        until(lambda: all(process.is_serving() for process in everybody[1:]))
+        yield Processes(store.path, model_server, retrieval, ranking, gateway, lines)
+    finally:
+        for process in everybody:
+            if process.exit_code() is None:
+                # One that was left stopped could not end.
+                os.kill(process.pid, signal.SIGCONT)
+            process.terminate()
+        for process in everybody:
+            process.wait_stopped()
 
 
 def _settings(publisher: Publisher, **more: Any) -> dict[str, Any]:

@@ -30,10 +30,17 @@ def test_a_stage_that_stops_is_a_rung_lower_and_comes_back(servers: Servers, cli
         assert all(r.title and r.sources and not r.action_scores for r in lower.recommendations)
 
         stop(servers.retrieval)
-        lowest = until(answers, gateway_pb2.RUNG_POPULAR)
+        earlier = until(answers, gateway_pb2.RUNG_CACHED)
+        assert earlier.rung_reason == (
+            f"retrieval unavailable: cannot be reached; answered from the earlier answer {lower.request_id}"
+        )
+        assert ids(earlier) == ids(lower)
+        # Somebody who was never answered before.
+        lowest = client.recommend("user-4", count=10)
+        assert lowest.rung == gateway_pb2.RUNG_POPULAR
         assert lowest.rung_reason == "retrieval unavailable: cannot be reached"
         catalogue = make_catalogue()
-        history = next(p for p in read_histories(servers.store / "users" / "1") if p.user_id == "user-3")
+        history = next(p for p in read_histories(servers.store / "users" / "1") if p.user_id == "user-4")
         order = np.argsort(-catalogue.popularity, kind="stable")
         popular = [catalogue.item_ids[row] for row in order if catalogue.item_ids[row] not in history.item_ids]
         assert ids(lowest) == popular[:10]
@@ -60,7 +67,7 @@ def test_a_stage_that_hangs_costs_a_rung_and_not_the_deadline(servers: Servers, 
 
     os.kill(servers.retrieval.pid, signal.SIGSTOP)
     try:
-        response = client.recommend("user-3", count=10, timeout_seconds=1.0)
+        response = client.recommend("user-5", count=10, timeout_seconds=1.0)
     finally:
         os.kill(servers.retrieval.pid, signal.SIGCONT)
     assert response.rung == gateway_pb2.RUNG_POPULAR

@@ -195,7 +195,7 @@ def test_events_that_cannot_be_stored_are_told_and_answers_go_on(tmp_path: Path)
         vandal = sqlite3.connect(tmp_path / "users.sqlite")
         vandal.execute("DROP TABLE events")
         vandal.close()
-        with pytest.raises(GatewayUnavailable, match="the user store cannot be written, no event was stored"):
+        with pytest.raises(GatewayUnavailable, match="the user store cannot be written, send the events again"):
             client.record([new_event("bob", "i2", "to_read")])
         response = client.recommend("ann", count=3)
         assert len(response.recommendations) == 3

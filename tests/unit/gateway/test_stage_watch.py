@@ -11,7 +11,9 @@ from prometheus_client import CollectorRegistry
 
 from gateway.stage_watch import MISSES, StageWatch
 from gateway.status import AskedStage
-from twostage.rpc.channels import Replica, Replicas
+from twostage.rpc.channels import Replicas
+from twostage.rpc.outliers import Outcome, OutlierPolicy, Outliers
+from twostage.rpc.replica import Replica
 from twostage.rpc.server import ServiceServer
 from twostage.rpc.settings import ServiceSettings
 from twostage.v1 import common_pb2, ranking_pb2, ranking_pb2_grpc
@@ -135,3 +137,26 @@ def test_it_ends_promptly(started: bool) -> None:
     before = time.monotonic()
     watch.close()
     assert time.monotonic() - before < 1
+
+
+def test_one_that_was_put_aside_is_tried_as_soon_as_it_tells_its_status_again() -> None:
+    outliers = Outliers(OutlierPolicy(first_seconds=3600))
+    told = Told(1)
+    with serving(told) as server, serving(Told(1)) as other:
+        watch = StageWatch(poll_seconds=0.05, timeout_seconds=0.1)
+        target = f"{server.address},{other.address}"
+        with Replicas(target, ranking_pb2_grpc.RankingServiceStub, outliers=outliers) as replicas:
+            watch.start([AskedStage("ranking", replicas, QUESTION)])
+            try:
+                first = replicas.all()[0]
+                eventually(lambda: first.held is not None)
+                told.seconds = 0.4
+                eventually(lambda: first.held is None)
+                for _ in range(5):
+                    first.note(Outcome.FAILED)
+                assert first.aside
+                assert not first.take_trial()
+                told.seconds = 0.0
+                eventually(first.take_trial)
+            finally:
+                watch.close()

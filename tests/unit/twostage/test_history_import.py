@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.users.opening import UsersAccess, open_user_store
 from tests.bundles import make_store
+from tests.redis_server import RedisServer, needs_redis
+from tests.unit.gateway.users.histories import write
 from twostage import history_import
 from twostage.bundle.errors import StoreUnreachable
 from twostage.bundle.store import Store
@@ -49,3 +52,21 @@ def test_histories_that_could_not_be_fetched_are_fetched_at_a_later_look_and_tol
     assert store.fetched == [1, 1, 1, 1]
     assert len(said) == 1
     assert "the histories of generation 1 cannot be fetched" in said[0]
+
+
+@needs_redis
+def test_histories_are_imported_into_redis_too(tmp_path: Path) -> None:
+    write(tmp_path / "users" / "1", {"ann": [(3, "rated", 5.0, 10), (4, "to_read", float("nan"), 20)]})
+    lines: list[str] = []
+    with RedisServer() as redis:
+        histories = HistoryImport(
+            Store(tmp_path), redis.url, on_line=lambda _, line: lines.append(line), say=lambda _: None
+        )
+        histories.run(1)
+        histories.close()
+        users = open_user_store(UsersAccess(redis.url, timeout_seconds=10))
+        record = users.describe("ann", 10)
+        users.close()
+    assert record is not None
+    assert [event.item_id for event in record.events] == ["i4", "i3"]
+    assert lines[-1].startswith("import: 1 people, 2 events in ")

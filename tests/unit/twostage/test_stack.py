@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,16 @@ def test_children_follow_the_store_and_ranking_names_the_model_servers_versions(
             assert "--generation" not in child.command
         assert f"--model_config_file={flag(stack.ranking, '--model-config-file')}" in stack.model_server.command
         assert "--model_config_file_poll_wait_seconds=1" in stack.model_server.command
+
+
+def test_json_over_http_is_served_before_the_gateway_where_a_port_is_given(tmp_path: Path) -> None:
+    with stack_of(make_store(tmp_path), []) as stack:
+        assert "http" not in [child.name for child in stack.children]
+    with stack_of(make_store(tmp_path), [], ports=replace(Ports.free(), http=8_080, http_metrics=0)) as stack:
+        (http,) = stack.http
+        assert stack.children[-1] is http, "it needs the others and stops first"
+        assert (flag(http, "--port"), flag(http, "--metrics-port")) == ("8080", "0")
+        assert flag(http, "--gateway") == f"127.0.0.1:{stack.ports.gateway}"
 
 
 def flag(child: ServiceProcess, name: str) -> str:

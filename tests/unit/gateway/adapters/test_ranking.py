@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ from gateway.engine.ladder import StageLate, StageUnavailable, StageWithoutGener
 from gateway.engine.person import HistoryColumns, Person
 from gateway.engine.request import RecommendRequest
 from gateway.engine.response import Explanation
+from gateway.engine.stage_times import StageTimes
 from gateway.engine.stages import Ranked
 from tests.unit.gateway.adapters.stages import serving
 from twostage.errors import DeadlineSpent, GenerationNotLoaded, InvalidField
 from twostage.features.context import Context
 from twostage.features.diversity import Cap, Diversity
+from twostage.rpc.calls import Calls
 from twostage.rpc.channels import Replicas
 from twostage.v1 import common_pb2, ranking_pb2, ranking_pb2_grpc, retrieval_pb2
 
@@ -49,7 +52,7 @@ def response(**changed: Any) -> ranking_pb2.RankResponse:
 
 def ask(address: str, request: RecommendRequest | None = None, person: Person | None = None) -> Ranked:
     with Replicas(address, ranking_pb2_grpc.RankingServiceStub) as replicas:
-        return RankingAdapter(replicas).rank(
+        return RankingAdapter(Calls(replicas)).rank(
             request or RecommendRequest(), person or Person(), CANDIDATES, generation=7, timeout_seconds=5.0
         )
 
@@ -81,7 +84,7 @@ def test_ranker_blend_pins_and_weights_are_sent_when_they_are_asked_for() -> Non
     request = RecommendRequest(ranker="deepfm", blend={"liked": 2.0, "rated": 0.0}, explain=True)
     with serving(lambda _request, _context: response(ranker="deepfm")) as (stages, address):
         with Replicas(address, ranking_pb2_grpc.RankingServiceStub) as replicas:
-            ranked = RankingAdapter(replicas).rank(
+            ranked = RankingAdapter(Calls(replicas)).rank(
                 request,
                 Person(HistoryColumns([1, 4])),
                 CANDIDATES,
@@ -142,7 +145,7 @@ def test_a_replica_that_lacks_the_generation_is_known_to_from_then_on() -> None:
         Replicas(address, ranking_pb2_grpc.RankingServiceStub, on_change=lambda: woken.append("woken")) as replicas,
     ):
         woken.clear()
-        adapter = RankingAdapter(replicas)
+        adapter = RankingAdapter(Calls(replicas))
         with pytest.raises(StageWithoutGeneration, match="generation 7 is not loaded there, held: 5, 6"):
             adapter.rank(RecommendRequest(), Person(), CANDIDATES, generation=7, timeout_seconds=5.0)
         assert [replica.held for replica in replicas.all()] == [frozenset((5, 6))]
@@ -195,3 +198,25 @@ def test_a_stage_that_ran_out_of_time_is_late() -> None:
 
     with serving(answer) as (_, address), pytest.raises(StageLate, match="ranking late: no answer within 5000 ms"):
         ask(address)
+
+
+def test_how_long_calls_take_is_recorded_also_when_they_are_given_up() -> None:
+    def slow(_request: Any, _context: Any) -> Any:
+        time.sleep(0.15)
+        return response()
+
+    times = StageTimes()
+    with (
+        serving(slow) as (_, address),
+        Replicas(address, ranking_pb2_grpc.RankingServiceStub) as replicas,
+    ):
+        adapter = RankingAdapter(Calls(replicas), times)
+        adapter.rank(RecommendRequest(), Person(), CANDIDATES, generation=7, timeout_seconds=5.0)
+        with pytest.raises(StageLate):
+            adapter.rank(RecommendRequest(), Person(), CANDIDATES, generation=7, timeout_seconds=0.05)
+    # Too few to tell quantiles, so what was recorded is looked at itself.
+    assert [seconds >= 0.15 for at, seconds in times.ranking._ring if at > 0] == [True]
+    recorded = [call for call in times.ranking_by_count._ring if call.at > 0]
+    assert [(call.candidate_count, call.answered) for call in recorded] == [(3, True), (3, False)]
+    assert recorded[0].seconds >= 0.15
+    assert recorded[1].seconds >= 0.05

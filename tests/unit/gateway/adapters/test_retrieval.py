@@ -9,7 +9,7 @@ import pytest
 
 from gateway.adapters.candidates import CandidateMessage
 from gateway.adapters.retrieval import RetrievalAdapter
-from gateway.engine.ladder import StageFailure, StageLate, StageUnavailable, StageWithoutGeneration
+from gateway.engine.ladder import StageFailure, StageLate, StageOverloaded, StageUnavailable, StageWithoutGeneration
 from gateway.engine.person import HistoryColumns, Person
 from gateway.engine.request import RecommendRequest
 from gateway.engine.response import Shortfall, ShortfallReason
@@ -18,6 +18,7 @@ from gateway.engine.stages import Retrieved
 from tests.unit.gateway.adapters.stages import serving
 from twostage.bundle.filters import Condition, Filter
 from twostage.errors import GenerationNotLoaded, InvalidField, NotReady, Overloaded, Violation
+from twostage.rpc.calls import Calls
 from twostage.rpc.channels import Replicas
 from twostage.v1 import common_pb2, retrieval_pb2, retrieval_pb2_grpc
 
@@ -39,7 +40,7 @@ def ask(
     timeout_seconds: float = 5.0,
 ) -> Retrieved[CandidateMessage]:
     with Replicas(address, retrieval_pb2_grpc.RetrievalServiceStub) as replicas:
-        return RetrievalAdapter(replicas).retrieve(
+        return RetrievalAdapter(Calls(replicas)).retrieve(
             request or RecommendRequest(), person or Person(), generation=7, count=10, timeout_seconds=timeout_seconds
         )
 
@@ -152,8 +153,8 @@ def test_ranks_by_source_are_asked_for_with_a_trace_alone() -> None:
         ),
         (
             Overloaded(0.5),
-            StageUnavailable,
-            "retrieval unavailable: RESOURCE_EXHAUSTED: over capacity: try again in 0.500 s",
+            StageOverloaded,
+            "retrieval unavailable: refuses work, it has too much",
         ),
         (ValueError("a secret of the stage"), StageUnavailable, "retrieval unavailable: INTERNAL: internal error"),
     ],
@@ -243,7 +244,7 @@ SIMILAR = retrieval_pb2.RetrievalServiceSimilarItemsResponse(
 
 def ask_similar(address: str, request: SimilarRequest) -> SimilarRows:
     with Replicas(address, retrieval_pb2_grpc.RetrievalServiceStub) as replicas:
-        return RetrievalAdapter(replicas).similar_items(request, generation=7, timeout_seconds=5.0)
+        return RetrievalAdapter(Calls(replicas)).similar_items(request, generation=7, timeout_seconds=5.0)
 
 
 def test_similar_items_are_asked_for_and_read_whole() -> None:

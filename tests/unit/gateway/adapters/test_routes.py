@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.adapters.ranking import RankingAdapter
-from gateway.adapters.retrieval import Chosen, RetrievalAdapter
+from gateway.adapters.retrieval import RetrievalAdapter
 from gateway.adapters.routes import StageRoutes
 from gateway.adapters.sharded_retrieval import ShardedRetrievalAdapter
 from gateway.engine.catalogue import Catalogue
@@ -20,6 +20,7 @@ from gateway.engine.ladder import NoCommonGeneration
 from gateway.engine.stages import Route
 from tests.unit.gateway.catalogue import publish_items
 from twostage.errors import NotReady
+from twostage.rpc.calls import Calls
 from twostage.rpc.channels import Replicas
 
 NUMBERS = (1, 2, 3)
@@ -39,6 +40,7 @@ class Stages:
 
     def __init__(self) -> None:
         self.shards = [self._replicas(), self._replicas()]
+        self.calls = [Calls(replicas) for replicas in self.shards]
         self.ranking = self._replicas()
 
     def _replicas(self) -> Replicas[Any]:
@@ -52,7 +54,7 @@ class Stages:
 
     def routes(self, own: Sequence[Catalogue], shard_count: int = 1) -> StageRoutes:
         held = tuple(own)
-        return StageRoutes(lambda: held, self.shards[:shard_count], self.ranking)
+        return StageRoutes(lambda: held, self.calls[:shard_count], Calls(self.ranking))
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +71,8 @@ def of(*numbers: int) -> frozenset[int]:
 
 def chosen_replica(route: Route[Any]) -> Any:
     assert isinstance(route.retrieval, RetrievalAdapter)
-    assert isinstance(route.retrieval._replicas, Chosen)
-    return route.retrieval._replicas.replica
+    assert route.retrieval._chosen is not None
+    return route.retrieval._chosen
 
 
 def whom_ranking_asks(stages: Stages, generation: int) -> Any:
@@ -204,7 +206,7 @@ def test_similar_items_need_retrieval_alone_and_a_generation_that_has_the_item(
 def test_what_the_gateway_holds_is_followed(catalogues: dict[int, Catalogue], stages: Stages) -> None:
     stages.hold([of(2, 1)] * 3, [of(2, 1)] * 3)
     held: list[tuple[Catalogue, ...]] = [()]
-    routes = StageRoutes(lambda: held[0], stages.shards[:1], stages.ranking)
+    routes = StageRoutes(lambda: held[0], stages.calls[:1], Calls(stages.ranking))
     with pytest.raises(NotReady, match="loading"):
         routes.choose()
     held[0] = (catalogues[1],)
@@ -220,7 +222,7 @@ def test_a_generation_that_the_gateway_let_go_of_is_kept_by_no_route(
     dropped = Catalogue(catalogues[1].generation)
     gone = weakref.ref(dropped)
     held = [(dropped,)]
-    routes = StageRoutes(lambda: held[0], stages.shards[:1], stages.ranking)
+    routes = StageRoutes(lambda: held[0], stages.calls[:1], Calls(stages.ranking))
     assert routes.choose().catalogue.number == 1
     held[0] = (catalogues[2],)
     del dropped
@@ -233,7 +235,7 @@ def test_each_generation_that_is_chosen_is_told(
 ) -> None:
     told: list[int] = []
     own = (catalogues[3], catalogues[2])
-    routes = StageRoutes(lambda: own, stages.shards[:shard_count], stages.ranking, told.append)
+    routes = StageRoutes(lambda: own, stages.calls[:shard_count], Calls(stages.ranking), told.append)
     stages.hold(*[[of(3, 2)] * 3] * shard_count, [of(2, 1)] * 3)
     routes.choose()
     stages.hold(*[[of(3, 2)] * 3] * shard_count, [of(3, 2)] * 3)

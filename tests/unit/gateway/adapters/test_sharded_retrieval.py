@@ -24,6 +24,7 @@ from tests.unit.gateway.adapters.shards import Script, Search, late, serving
 from tests.unit.gateway.catalogue import publish_items
 from twostage.bundle.generation import Generation
 from twostage.errors import GenerationNotLoaded, InvalidField, NotReady
+from twostage.rpc.calls import Calls
 from twostage.rpc.channels import Replicas
 from twostage.v1 import retrieval_pb2, retrieval_pb2_grpc
 
@@ -59,7 +60,7 @@ def ask(
     trace: bool = False,
     timeout_seconds: float = 5.0,
 ) -> Retrieved[CandidateMessage]:
-    return ShardedRetrievalAdapter(targets, generation).retrieve(
+    return ShardedRetrievalAdapter([Calls(target) for target in targets], generation).retrieve(
         RecommendRequest(trace=trace),
         Person(excluded_rows=excluded),
         generation=1,
@@ -169,7 +170,9 @@ def test_what_is_found_and_what_is_missing_is_what_was_asked_for(
 
 
 def similar(generation: Generation, targets: Any, request: SimilarRequest) -> SimilarRows:
-    return ShardedRetrievalAdapter(targets, generation).similar_items(request, generation=1, timeout_seconds=5.0)
+    return ShardedRetrievalAdapter([Calls(target) for target in targets], generation).similar_items(
+        request, generation=1, timeout_seconds=5.0
+    )
 
 
 def test_similar_items_are_the_nearest_of_all_shards(generation: Generation) -> None:
@@ -338,7 +341,7 @@ def test_weights_of_the_history_are_those_of_the_first_shard(generation: Generat
         return answer
 
     with serving(user_vector(numbers(1), change={0: told})) as (shards, targets, _):
-        retrieved = ShardedRetrievalAdapter(targets, generation).retrieve(
+        retrieved = ShardedRetrievalAdapter([Calls(target) for target in targets], generation).retrieve(
             RecommendRequest(explain=True),
             Person(HistoryColumns([3, 9])),
             generation=1,
@@ -366,3 +369,41 @@ def test_of_a_shard_with_several_replicas_one_that_holds_the_generation_is_asked
             replica.held = frozenset([9])
         with pytest.raises(StageUnavailable, match="shard 1 of 3: no replica was found"):
             ask(generation, targets)
+
+
+class Hedges:
+    """Keeps how hedges ended."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    def hedged(self, outcome: str) -> None:
+        self.ended.append(outcome)
+
+    def retried(self, outcome: str) -> None:
+        raise AssertionError(outcome)
+
+
+def test_a_shard_s_second_replica_answers_for_one_that_hangs(generation: Generation) -> None:
+    scores = numbers(1)
+    hanging = user_vector(scores, change={0: late})
+    hedges = [Hedges() for _ in range(3)]
+    with (
+        serving(user_vector(scores)) as (_, _targets, servers),
+        serving(hanging) as (_, _others, slow),
+        ExitStack() as stack,
+    ):
+        targets = [
+            stack.enter_context(Replicas(f"{a.address},{b.address}", retrieval_pb2_grpc.RetrievalServiceStub))
+            for a, b in zip(slow, servers, strict=True)
+        ]
+        calls = [Calls(target, watcher=told) for target, told in zip(targets, hedges, strict=True)]
+        for each in calls:
+            for _ in range(40):
+                each.latency.record(0.02)
+        adapter = ShardedRetrievalAdapter(calls, generation)
+        for _ in range(4):
+            retrieved = adapter.retrieve(RecommendRequest(), Person(), generation=1, count=5, timeout_seconds=5.0)
+            assert retrieved.candidates.rows().tolist() == by(scores)[:5].tolist()
+    # Every second question goes to the one that hangs first.
+    assert hedges[0].ended.count("won") >= 2

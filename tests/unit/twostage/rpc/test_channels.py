@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,11 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
+from tests.ports import free_port
 from tests.unit.twostage.rpc.echo import ERRORS, call_of, echo_server, failed, register, say_stub
 from twostage.errors import NotReady
-from twostage.rpc.channels import SERVICE_CONFIG, Replicas
+from twostage.rpc.channels import SERVICE_CONFIG, Replicas, open_plainly
+from twostage.rpc.outliers import Outcome, OutlierPolicy, Outliers
 from twostage.rpc.server import ServiceServer
 
 
@@ -283,3 +288,104 @@ def test_a_large_message_passes_when_allowed() -> None:
         large = "x" * (6 * 2**20)
         with Replicas(server.address, say_stub, max_message_bytes=8 * 2**20) as replicas:
             assert ask(replicas, large) == large
+
+
+def test_one_that_is_put_aside_is_asked_once_on_trial_and_else_only_when_there_is_no_other(
+    pair: tuple[ServiceServer, ServiceServer],
+) -> None:
+    outliers = Outliers(OutlierPolicy(first_seconds=3600))
+    addresses = ",".join(server.address for server in pair)
+    with Replicas(addresses, lambda _channel: None, outliers=outliers) as replicas:
+        bad, good = replicas.all()
+        for _ in range(5):
+            bad.note(Outcome.FAILED)
+        assert {replicas.pick() for _ in range(6)} == {good}
+        assert replicas.pick(exclude=[good]) is bad
+        # Its status is answered again: one request is let through, and no second one before the first has ended.
+        bad.note_status(answered=False)
+        bad.note_status(answered=True)
+        assert [replicas.pick() for _ in range(4)].count(bad) == 1
+        bad.note(Outcome.ANSWERED)
+        assert {replicas.pick() for _ in range(6)} == {bad, good}
+
+
+def test_one_that_is_down_is_not_tried(pair: tuple[ServiceServer, ServiceServer]) -> None:
+    outliers = Outliers(OutlierPolicy(first_seconds=0.0))
+    addresses = ",".join(server.address for server in pair)
+    with Replicas(addresses, lambda _channel: None, outliers=outliers) as replicas:
+        bad, good = replicas.all()
+        for _ in range(5):
+            bad.note(Outcome.FAILED)
+        pair[0].stop(0)
+        eventually(lambda: bad.failing)
+        assert {replicas.pick() for _ in range(6)} == {good}
+
+
+def test_reopening_replaces_every_connection_and_lets_calls_in_flight_end() -> None:
+    opened: list[str] = []
+
+    def open_channel(address: str, options: Sequence[tuple[str, Any]]) -> grpc.Channel:
+        opened.append(address)
+        return open_plainly(address, options)
+
+    with (
+        echo_server() as server,
+        Replicas(server.address, say_stub, connection_count=2, open_channel=open_channel) as replicas,
+    ):
+        before = replicas.connections()
+        slow = before[0].stub.future(StringValue(value="sleep 0.3"), timeout=5)
+        replicas.reopen()
+        after = replicas.connections()
+        assert opened == [server.address] * 4
+        assert len(after) == 2
+        assert not set(before) & set(after)
+        assert ask(replicas) == "x"
+        assert slow.result().value == "sleep 0.3"
+
+
+def test_channels_that_cannot_be_opened_anew_leave_the_old_ones_in_place() -> None:
+    broken: list[bool] = []
+
+    def open_channel(address: str, options: Sequence[tuple[str, Any]]) -> grpc.Channel:
+        if broken:
+            raise ValueError("no such certificate")
+        return open_plainly(address, options)
+
+    with echo_server() as server, Replicas(server.address, say_stub, open_channel=open_channel) as replicas:
+        broken.append(True)
+        with pytest.raises(ValueError, match="no such certificate"):
+            replicas.reopen()
+        assert ask(replicas) == "x"
+
+
+def test_a_replica_that_was_killed_serves_again_within_seconds_of_its_start() -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "tests.unit.twostage.rpc.echo"]
+    environment = {**os.environ, "TWOSTAGE_ECHO_PORT": str(port), "TWOSTAGE_ECHO_METRICS_PORT": "0"}
+
+    def start() -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert child.stdout is not None
+        assert child.stdout.readline()
+        return child
+
+    with echo_server() as other:
+        child = start()
+        try:
+            with Replicas(f"127.0.0.1:{port},{other.address}", say_stub) as replicas:
+                first = replicas.all()[0]
+                assert first.stub(StringValue(value="pid"), timeout=5).value == str(child.pid)
+                child.kill()
+                child.communicate()
+                eventually(lambda: first.failing)
+                # Long enough for gRPC to wait its longest between two attempts.
+                time.sleep(2.5)
+                assert first.failing
+                child = start()
+                started = time.monotonic()
+                eventually(lambda: not first.failing)
+                assert time.monotonic() - started < 5
+                assert first.stub(StringValue(value="pid"), timeout=5).value == str(child.pid)
+        finally:
+            child.kill()
+            child.communicate()

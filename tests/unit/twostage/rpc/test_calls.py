@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+
+from tests.unit.twostage.rpc.scripted import Scripted, scripted
+from twostage.errors import InvalidField, NotReady, Overloaded
+from twostage.latency import LatencyWindow
+from twostage.rpc.asking import ask_together
+from twostage.rpc.calls import CallPolicy, Calls
+from twostage.rpc.outliers import Outcome, OutlierPolicy, Outliers
+from twostage.rpc.question import NoAnswer, Question, status_of
+
+
+class Told:
+    """Counts second attempts."""
+
+    def __init__(self) -> None:
+        self.hedges: Counter[str] = Counter()
+        self.retries: Counter[str] = Counter()
+
+    def hedged(self, outcome: str) -> None:
+        self.hedges[outcome] += 1
+
+    def retried(self, outcome: str) -> None:
+        self.retries[outcome] += 1
+
+
+def question(seconds: float = 5.0, holding: tuple[int, ...] = ()) -> Question:
+    return Question(lambda stub: stub, StringValue(value="x"), time.perf_counter() + seconds, holding)
+
+
+def measured(seconds: float = 0.02) -> LatencyWindow:
+    """A window that has seen enough calls, all of this length."""
+    window = LatencyWindow(seconds=3600)
+    for _ in range(100):
+        window.record(seconds)
+    return window
+
+
+def make(replicas: Any, **policy: Any) -> tuple[Calls[Any], Told]:
+    told = Told()
+    return Calls(replicas, measured(), CallPolicy(**policy), told), told
+
+
+def ask(calls: Calls[Any], first: Any = None, **more: Any) -> str:
+    return str(calls.ask(question(**more), first).value)
+
+
+def code_of(error: NoAnswer) -> grpc.StatusCode:
+    return status_of(error.error)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "did not happen within 10 s"
+        time.sleep(0.01)
+
+
+def idle(replicas: Any) -> bool:
+    return all(replica.in_flight_count == 0 for replica in replicas.connections())
+
+
+def test_with_one_replica_calls_block_and_are_measured() -> None:
+    with scripted("a") as ((a,), replicas):
+        a.seconds = 0.05
+        calls = Calls(replicas)
+        assert [ask(calls) for _ in range(3)] == ["a"] * 3
+        assert idle(replicas)
+        for _ in range(20):
+            calls.latency.record(0.05)
+        p95 = calls.latency.quantile(0.95)
+    assert p95 is not None
+    assert p95 >= 0.05
+
+
+def test_a_slow_first_is_outrun_by_another_and_cancelled() -> None:
+    with scripted("slow", "fast") as ((slow, fast), replicas):
+        slow.seconds = 5.0
+        calls, told = make(replicas)
+        before = time.monotonic()
+        assert ask(calls, replicas.all()[0]) == "fast"
+        assert time.monotonic() - before < 2.5
+        assert slow.cancelled.wait(5)
+        assert (slow.asked_count, fast.asked_count) == (1, 1)
+        assert told.hedges == {"won": 1}
+        eventually(lambda: idle(replicas))
+
+
+def test_a_first_that_answers_after_all_wins_and_the_hedge_is_cancelled() -> None:
+    with scripted("first", "hedge") as ((first, hedge), replicas):
+        first.seconds, hedge.seconds = 0.3, 5.0
+        calls, told = make(replicas)
+        assert ask(calls, replicas.all()[0]) == "first"
+        assert hedge.cancelled.wait(5)
+        assert told.hedges == {"lost": 1}
+        eventually(lambda: idle(replicas))
+
+
+def test_nobody_is_hedged_who_answers_in_time_or_where_hedges_are_off() -> None:
+    with scripted("a", "b") as ((a, b), replicas):
+        calls, told = make(replicas, hedge_least_seconds=2.0)
+        for _ in range(20):
+            ask(calls)
+        assert (a.asked_count, b.asked_count, told.hedges) == (10, 10, {})
+        a.seconds = b.seconds = 0.2
+        calls, told = make(replicas, hedge_share=0.0)
+        ask(calls)
+        assert (a.asked_count + b.asked_count, told.hedges) == (21, {})
+
+
+def test_hedges_end_with_their_budget() -> None:
+    with scripted("a", "b") as ((a, b), replicas):
+        a.seconds = b.seconds = 0.1
+        calls, told = make(replicas)
+        threads = [threading.Thread(target=lambda: ask(calls)) for _ in range(40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        # A reserve of ten, and a twentieth of forty requests.
+        assert 10 <= told.hedges["won"] + told.hedges["lost"] <= 12
+        assert a.asked_count + b.asked_count <= 40 + 12
+        assert told.hedges["refused"] >= 20
+
+
+@pytest.mark.parametrize("hedge_share", [0.0, 0.05])
+def test_unavailable_is_asked_of_another_replica_at_once(hedge_share: float) -> None:
+    with scripted("down", "up") as ((down, up), replicas):
+        down.error = NotReady("draining")
+        calls, told = make(replicas, hedge_share=hedge_share, hedge_least_seconds=2.0)
+        assert ask(calls, replicas.all()[0]) == "up"
+        assert (down.asked_count, up.asked_count, told.retries) == (1, 1, {"made": 1})
+        assert idle(replicas)
+
+
+def test_where_there_is_no_other_the_same_replica_is_asked_again_once() -> None:
+    with scripted("down") as ((down,), replicas):
+        down.error = NotReady("draining")
+        calls, told = make(replicas, hedge_share=0.0)
+        with pytest.raises(NoAnswer) as caught:
+            ask(calls)
+        assert (code_of(caught.value), down.asked_count) == (grpc.StatusCode.UNAVAILABLE, 2)
+        assert told.retries == {"made": 1}
+        assert caught.value.replica is replicas.all()[0]
+
+
+@pytest.mark.parametrize("hedge_share", [0.0, 0.05])
+def test_with_all_replicas_down_the_first_failure_is_told_after_two_attempts(hedge_share: float) -> None:
+    with scripted("a", "b") as ((a, b), replicas):
+        a.error = b.error = NotReady("draining")
+        calls, _ = make(replicas, hedge_share=hedge_share, hedge_least_seconds=2.0)
+        with pytest.raises(NoAnswer) as caught:
+            ask(calls, replicas.all()[0])
+        assert caught.value.replica is replicas.all()[0]
+        assert (a.asked_count, b.asked_count) == (1, 1)
+
+
+@pytest.mark.parametrize("hedge_share", [0.0, 0.05])
+def test_of_two_failures_a_refusal_tells_more_than_that_somebody_was_not_there(hedge_share: float) -> None:
+    with scripted("away", "refuses") as ((away, refuses), replicas):
+        away.error, refuses.error = NotReady("draining"), InvalidField("count", "1 to 200", 0)
+        calls, _ = make(replicas, hedge_share=hedge_share, hedge_least_seconds=2.0)
+        with pytest.raises(NoAnswer) as caught:
+            ask(calls, replicas.all()[0])
+        assert code_of(caught.value) is grpc.StatusCode.INVALID_ARGUMENT
+        assert caught.value.replica is replicas.all()[1]
+
+
+def test_retries_end_with_their_budget_and_can_be_turned_off() -> None:
+    with scripted("a", "b") as ((a, b), replicas):
+        a.error = b.error = NotReady("draining")
+        calls, told = make(replicas, hedge_least_seconds=2.0, retry_share=0.1)
+        for _ in range(50):
+            with pytest.raises(NoAnswer):
+                ask(calls)
+        # A reserve of ten, and a tenth of fifty requests.
+        assert 10 <= told.retries["made"] <= 15
+        assert a.asked_count + b.asked_count == 50 + told.retries["made"]
+        calls, told = make(replicas, retry_share=0.0)
+        with pytest.raises(NoAnswer):
+            ask(calls)
+        assert told.retries == {"refused": 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InvalidField("count", "1 to 200", 0), grpc.StatusCode.INVALID_ARGUMENT),
+        (Overloaded(0.1), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (RuntimeError("a defect"), grpc.StatusCode.INTERNAL),
+    ],
+)
+def test_what_is_not_unavailable_is_not_asked_again(error: Exception, code: grpc.StatusCode) -> None:
+    with scripted("a", "b") as ((a, b), replicas):
+        a.error = b.error = error
+        calls, _ = make(replicas, hedge_least_seconds=2.0)
+        with pytest.raises(NoAnswer) as caught:
+            ask(calls)
+        assert code_of(caught.value) is code
+        assert a.asked_count + b.asked_count == 1
+
+
+def test_a_first_that_fails_while_the_hedge_is_under_way_leaves_the_answer_to_it() -> None:
+    with scripted("first", "hedge") as ((first, hedge), replicas):
+        first.seconds, first.error = 0.2, RuntimeError("a defect")
+        hedge.seconds = 0.6
+        calls, _ = make(replicas)
+        assert ask(calls, replicas.all()[0]) == "hedge"
+
+
+def test_a_hedge_asks_only_who_holds_the_same_generation() -> None:
+    with scripted("a", "b", "c") as ((a, b, c), replicas):
+        for replica, held in zip(replicas.all(), (7, 6, 7), strict=True):
+            replica.held = frozenset([held])
+        a.seconds = 5.0
+        calls, _ = make(replicas)
+        assert ask(calls, replicas.all()[0], holding=(7,)) == "c"
+        c.seconds = 0.3
+        replicas.all()[0].held = frozenset([6])
+        # Now c alone holds it, and there is nobody to hedge with.
+        assert ask(calls, holding=(7,)) == "c"
+        assert (a.asked_count, b.asked_count, c.asked_count) == (1, 0, 2)
+
+
+def test_when_all_are_slow_the_deadline_ends_it() -> None:
+    with scripted("a", "b") as ((a, b), replicas):
+        a.seconds = b.seconds = 5.0
+        calls, _ = make(replicas)
+        before = time.monotonic()
+        with pytest.raises(NoAnswer) as caught:
+            ask(calls, seconds=0.3)
+        assert code_of(caught.value) is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert time.monotonic() - before < 1.5
+        eventually(lambda: idle(replicas))
+
+
+def test_work_in_flight_is_counted_right_however_calls_end() -> None:
+    with scripted("a", "b") as ((a, b), replicas):
+        calls, _ = make(replicas, hedge_share=0.9, retry_share=0.9)
+        failures: list[BaseException] = []
+
+        def many(server: Scripted, number: int) -> None:
+            try:
+                for turn in range(8):
+                    server.seconds = 0.05 * ((number + turn) % 3)
+                    server.error = NotReady("x") if (number + turn) % 5 == 0 else None
+                    with suppress(NoAnswer):
+                        ask(calls, seconds=0.08 if turn % 2 else 1.0)
+                    assert all(replica.in_flight_count >= 0 for replica in replicas.all())
+            except BaseException as error:  # noqa: BLE001 - told below
+                failures.append(error)
+
+        threads = [threading.Thread(target=many, args=((a, b)[number % 2], number)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        eventually(lambda: idle(replicas))
+
+
+def test_a_replica_that_hangs_is_put_aside_by_those_that_outrun_it() -> None:
+    outliers = Outliers(OutlierPolicy(first_seconds=60))
+    with scripted("hangs", "works", outliers=outliers) as ((hangs, _), replicas):
+        hangs.seconds = 5.0
+        calls, _ = make(replicas)
+        end = time.monotonic() + 10
+        while not replicas.all()[0].aside and time.monotonic() < end:
+            assert ask(calls) == "works"
+        before = hangs.asked_count
+        assert before <= 10
+        assert [ask(calls) for _ in range(10)] == ["works"] * 10
+        assert hangs.asked_count == before
+
+
+def test_with_hedges_off_a_replica_that_hangs_is_put_aside_within_a_second_all_the_same() -> None:
+    outliers = Outliers(OutlierPolicy(first_seconds=60))
+    with scripted("hangs", "works", outliers=outliers) as ((hangs, _), replicas):
+        hangs.seconds = 4.0
+        calls, _ = make(replicas, hedge_share=0.0)
+        stuck = threading.Thread(target=lambda: ask(calls, replicas.all()[0]))
+        stuck.start()
+        end = time.monotonic() + 3.0
+        while not replicas.all()[0].aside and time.monotonic() < end:
+            assert ask(calls) == "works"
+            time.sleep(0.02)
+        assert replicas.all()[0].aside
+        assert hangs.asked_count == 1
+        stuck.join()
+
+
+def test_one_that_fails_fast_is_not_favoured_for_having_no_work() -> None:
+    outliers = Outliers(OutlierPolicy(first_seconds=60))
+    with scripted("broken", "works", outliers=outliers) as ((broken, _), replicas):
+        broken.error = RuntimeError("a defect")
+        calls, _ = make(replicas, hedge_least_seconds=2.0)
+        ended: Counter[str] = Counter()
+        for _ in range(40):
+            try:
+                ended[ask(calls)] += 1
+            except NoAnswer as failed:
+                ended[code_of(failed).name] += 1
+        assert ended == {"INTERNAL": 5, "works": 35}
+
+
+@pytest.mark.parametrize("hedge_share", [0.0, 0.05])
+def test_one_on_trial_is_asked_beside_another_that_answers_and_is_taken_back(hedge_share: float) -> None:
+    outliers = Outliers(OutlierPolicy(first_seconds=0.05, trial_seconds=60))
+    with scripted("bad", "good", outliers=outliers) as ((bad, _), replicas):
+        calls, told = make(replicas, hedge_share=hedge_share, hedge_least_seconds=2.0)
+        first = replicas.all()[0]
+        for _ in range(5):
+            first.note(Outcome.FAILED)
+        bad.error = RuntimeError("still broken")
+        time.sleep(0.06)
+        assert [ask(calls) for _ in range(3)] == ["good"] * 3
+        eventually(lambda: first.in_flight_count == 0)
+        assert (bad.asked_count, first.aside) == (1, True)
+        bad.error = None
+        time.sleep(0.15)
+        assert ask(calls) == "good"
+        eventually(lambda: not first.aside)
+        assert bad.asked_count == 2
+        assert {ask(calls) for _ in range(4)} == {"bad", "good"}
+        assert (told.hedges, told.retries) == ({}, {})
+
+
+def test_of_several_questions_all_are_answered_or_the_one_that_is_not_is_told() -> None:
+    with scripted("a") as ((a,), first), scripted("b", "c") as ((b, c), second):
+        asked = [(Calls(replicas, measured()), question(), None) for replicas in (first, second)]
+        a.seconds = b.seconds = 0.3
+        before = time.monotonic()
+        answers = ask_together(asked)
+        assert answers[0].value == "a"
+        assert answers[1].value in ("b", "c")
+        assert time.monotonic() - before < 1.5
+        b.error = c.error = RuntimeError("a defect")
+        a.seconds = 5.0
+        with pytest.raises(NoAnswer) as caught:
+            ask_together(asked)
+        assert caught.value.part == 1
+        # Whoever is not waited for any more need not go on.
+        assert a.cancelled.wait(5)
+        eventually(lambda: idle(first) and idle(second))
