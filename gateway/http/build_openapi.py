@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
@@ -32,25 +33,19 @@ def build() -> str:
 
 
 def _compiled() -> FileDescriptorSet:
-    # Of the extra `dev`: serving needs the document alone.
-    from grpc_tools import protoc  # type: ignore[import-untyped]  # noqa: PLC0415 - ships no type information
-
+    # Of the extra `dev`, and in a process of its own: the compiler crashes beside other libraries that bring their own
+    # protobuf, such as pyarrow.
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "descriptors"
-        well_known = Path(protoc.__file__).parent / "_proto"
-        code = protoc.main(
-            [
-                "protoc",
-                f"-I{PROTOS}",
-                f"-I{well_known}",
-                "--include_imports",
-                "--include_source_info",
-                f"--descriptor_set_out={out}",
-                GATEWAY_PROTO,
-            ]
+        options = ["--include_imports", "--include_source_info", f"--descriptor_set_out={out}"]
+        done = subprocess.run(
+            [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", *options, GATEWAY_PROTO],
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        if code != 0:
-            raise RuntimeError(f"protoc: expected exit code 0, received {code}")
+        if done.returncode != 0:
+            raise RuntimeError(f"protoc: expected exit code 0, received {done.returncode}: {done.stderr.strip()}")
         return FileDescriptorSet.FromString(out.read_bytes())
 
 

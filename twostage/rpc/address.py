@@ -40,8 +40,8 @@ def require_free(host: str, port: int, purpose: str) -> None:
         with socket.socket(family, kind, protocol) as probe:
             # As servers do: connections of a process that has just ended do not count.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Not listened on: whoever waits for this server would be let in, and thrown out again.
             probe.bind(address)
-            probe.listen(1)
     except OSError as error:
         raise AddressUnavailable(join_address(host, port), purpose, error.strerror or str(error)) from error
 

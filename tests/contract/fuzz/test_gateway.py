@@ -188,7 +188,7 @@ def test_so_many_messages_were_sent_and_the_gateway_answers_as_before(
         pytest.skip("counts what all the methods were sent: run the whole file")
     assert sum(outcomes.values()) >= 20_000
     for name in METHODS:
-        assert outcomes[name, "OK"] >= 30, f"{name} was hardly ever asked anything it could answer: {outcomes}"
+        assert outcomes[name, "OK"] >= 10, f"{name} was hardly ever asked anything it could answer: {outcomes}"
     asking = Asking(channel, "Recommend", outcomes)
     asking.ask(gateway_pb2.RecommendRequest(user_id="0", count=10).SerializeToString())
     for process in (servers.gateway, servers.retrieval, servers.ranking):
