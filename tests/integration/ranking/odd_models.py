@@ -20,7 +20,7 @@ import tensorflow as tf
 sys.path.insert(0, str(Path(__file__).parents[3]))
 from tests.tiny_models import HISTORY_LENGTH, Ranker
 
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 1.0
 
 
 class OddRanker(Ranker):

@@ -129,7 +129,7 @@ def test_a_slow_answer_is_a_spent_deadline_and_an_answer_to_who_can_wait(odd_ser
     begin = time.monotonic()
     code, reason, _ = failure(lambda: odd_service.rank(_asking_for(_SLOW), timeout=0.2))
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert time.monotonic() - begin < 0.45
+    assert time.monotonic() - begin < 0.9
     assert len(odd_service.rank(_asking_for(_SLOW)).items) == 10
     assert reason in {"", "DEADLINE_SPENT"}
 
@@ -139,7 +139,7 @@ def test_effects_that_fail_or_are_late_cost_an_explanation_its_second_half_alone
     odd_service: RankingProcess, trouble: float
 ) -> None:
     request = _asking_for(trouble, explain=True, count=100, history_weights=[0.5, 0.25, 0.25])
-    response = odd_service.rank(request, timeout=0.4)
+    response = odd_service.rank(request, timeout=0.9 if trouble == _SLOW_EFFECTS else 5.0)
     told = [one for item in response.items for one in item.explanations]
     assert len(response.items) == 100
     assert told
