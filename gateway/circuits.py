@@ -130,7 +130,9 @@ class Circuit:
                 if question is None or time.monotonic() - question.asked_at > QUESTION_SECONDS:
                     # The next request asks for trials anew.
                     return
-                if self._is_answered(question) and not self._breaker.trial_answered():
+                began = time.monotonic()
+                answered = self._is_answered(question)
+                if answered and not self._breaker.trial_answered(time.monotonic() - began):
                     self._closed.wait(_BETWEEN_PROOFS_SECONDS)
         finally:
             with self._lock:

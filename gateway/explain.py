@@ -22,6 +22,7 @@ import numpy as np
 from gateway.engine.budget import Budget
 from gateway.engine.catalogue import Catalogue
 from gateway.engine.ladder import StageFailure, StageLate, StageUnavailable
+from gateway.engine.overrides import override
 from gateway.engine.request import RecommendRequest
 from gateway.engine.response import Recommendation
 from gateway.engine.served import Served
@@ -81,6 +82,12 @@ class Explainer(Generic[C]):
         row = catalogue.rows.rows([question.item_id])[0]
         if row < 0:
             raise ItemNotFound(question.item_id)
+        manifest = catalogue.generation.manifest
+        if served.plan.rivals:
+            # Of two rankings the first is told, so all that follows is as that one was asked.
+            first, _ = override(request, served.plan.rivals[0].overrides, manifest)
+            asked = replace(served.request, ranker=first.ranker, blend=first.blend, diversity=first.diversity)
+            served = replace(served, request=asked)
         evidence = Evidence(served, catalogue.generation, question.item_id, row)
         try:
             evidence = self._looked_into(evidence, examined, budget)
@@ -88,7 +95,6 @@ class Explainer(Generic[C]):
             raise DeadlineSpent(f"before all was known of the item ({failure.reason})") from failure
         except StageFailure as failure:
             raise NotReady(f"{failure.reason} when asked about the item", detail=failure.detail) from failure
-        manifest = catalogue.generation.manifest
         ranker = served.response.ranker or served.request.ranker
         entry = manifest.rankers.get(ranker) or manifest.ranker
         why = tell(evidence, served.request.blend or entry.blend)
@@ -115,7 +121,7 @@ class Explainer(Generic[C]):
         served, route = evidence.served, examined.route
         # The protocol of records knows no kind of candidates; these are the route's.
         candidates = cast("C | None", served.candidates)
-        if evidence.position or evidence.rules[1] is not None or candidates is None:
+        if evidence.rules[1] is not None or candidates is None:
             return evidence
         number = served.response.generation
         candidate = find_candidate(candidates, evidence.row)

@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple
 
 from gateway.circuits import Circuit
 from gateway.engine.budget import Budget
-from gateway.engine.fewer import first_positions
+from gateway.engine.fewer import ranked_positions
 from gateway.engine.full_answers import asked_of_ranking
 from gateway.engine.ladder import StageFailure
 from gateway.engine.overrides import override
@@ -64,7 +64,10 @@ class RankingStep(NamedTuple, Generic[C]):
         affordable = self.budget.affordable_candidates(own_count * ranking_count) // ranking_count
         positions = None
         if max(affordable, count) < own_count:
-            positions = first_positions(candidates.rows(), max(affordable, count), question.pins)
+            generation = question.catalogue.generation
+            positions = ranked_positions(
+                question.request, generation, candidates.rows(), max(affordable, count), question.pins
+            )
             candidates = candidates.take(positions)
         overrides: list[Overrides | None] = [rival.overrides for rival in plan.rivals] or [None]
         ranked = [self._ask(candidates, overrides[0], max(count, 1))]

@@ -13,6 +13,7 @@ from gateway.access.jwks import parse_jwks
 from gateway.access.tokens import TokenRefused, TokenVerifier
 from twostage.rpc.caller import Caller
 from twostage.rpc.security.api_keys import MAX_KEY_CHARS, key_digest
+from twostage.rpc.security.reloading import OthersRefused
 from twostage.rpc.settings import SettingsError
 
 _SCHEME = "bearer "
@@ -149,13 +150,16 @@ def read_clients(path: Path, clock: Callable[[], float] = time.time) -> tuple[Cl
     jwks = path.parent / file.jwt.jwks_file
     algorithms = frozenset(file.jwt.algorithms)
     try:
-        content = jwks.read_bytes()
-    except OSError as error:
-        raise SettingsError(
-            f"jwt.jwks_file: expected a readable file, received {jwks}: {error.strerror or error}"
+        keys = parse_jwks(jwks.read_bytes(), jwks, algorithms)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise OthersRefused(
+            f"jwt.jwks_file: expected a readable file, received {str(jwks)!r}: {reason}", (path, jwks)
         ) from error
+    except SettingsError as error:
+        raise OthersRefused(str(error), (path, jwks)) from error
     tokens = TokenVerifier(
-        parse_jwks(content, jwks, algorithms),
+        keys,
         issuer=file.jwt.issuer,
         audience=file.jwt.audience,
         client_claim=file.jwt.client_claim,

@@ -20,6 +20,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -40,6 +41,8 @@ MAX_FILE_BYTES = 4 * 2**20
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/-]{0,127}$")]
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+# What a hash of an empty file is, made by mistake: whoever sends an empty header would have the key.
+_NOTHING = hashlib.sha256(b"").hexdigest()
 
 
 class _Part(BaseModel):
@@ -146,6 +149,10 @@ class ClientsFile(_Part):
             names.add(client.name)
             for key in client.keys:
                 digest = key.sha256.lower()
+                if digest == _NOTHING:
+                    raise ValueError(
+                        f"clients: expected hashes of keys, received that of the empty text for {client.name}"
+                    )
                 if digest in owners:
                     raise ValueError(
                         f"clients: expected each key once, received one of {client.name} that {owners[digest]} has too"
@@ -173,7 +180,8 @@ def parse_clients(content: bytes, path: Path) -> ClientsFile:
         raise SettingsError(f"clients: expected at most {MAX_FILE_BYTES} bytes, received {len(content)} in {path}")
     try:
         document: Any = yaml.load(content, Loader=_Loader)  # noqa: S506 - a safe one of our own
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except Exception as error:
+        # PyYAML raises all kinds of errors at values that are not what they look like, e.g. a 13th month.
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         raise SettingsError(f"clients: expected YAML, received something else in {path}{where}") from error

@@ -54,7 +54,7 @@ def parse_jwks(content: bytes, path: Path, algorithms: frozenset[str]) -> dict[s
             continue
         try:
             key = jwt.PyJWK.from_dict(entry)
-        except (jwt.PyJWTError, ValueError, TypeError, KeyError):
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError, NotImplementedError):
             continue
         if key.algorithm_name not in algorithms:
             continue

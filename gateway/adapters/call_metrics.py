@@ -59,6 +59,7 @@ class CallMetrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self._judges: dict[str, list[Outliers]] = {}
         # Labels are resolved once, because resolving costs more than counting.
         self._latency = {stage: (latency.labels(stage, "0.5"), latency.labels(stage, "0.95")) for stage in _STAGES}
 
@@ -82,22 +83,32 @@ class CallMetrics:
             policy: When a replica is put aside; None puts nobody aside.
         """
         aside = self._aside.labels(stage)
+        judges = self._judges.setdefault(stage, [])
         told: set[str] = set()
+
+        def count() -> None:
+            # A stage in shards has a judge for each.
+            aside.set(sum(each.aside_count for each in judges))
 
         def on_aside(address: str, why: str, seconds: float) -> None:
             self._put_aside.labels(stage, why).inc()
-            aside.set(judge.aside_count)
+            count()
             # Once more, after a trial, is nothing new.
             if address not in told:
                 told.add(address)
                 self._logger.warning("replica put aside", stage=stage, address=address, why=why, seconds=seconds)
 
         def on_back(address: str, seconds: float) -> None:
-            aside.set(judge.aside_count)
+            count()
             told.discard(address)
             self._logger.info("replica taken back", stage=stage, address=address, after_seconds=round(seconds, 3))
 
-        judge = Outliers(policy, on_aside=on_aside, on_back=on_back)
+        def on_left(address: str) -> None:
+            count()
+            told.discard(address)
+
+        judge = Outliers(policy, on_aside=on_aside, on_back=on_back, on_left=on_left)
+        judges.append(judge)
         return judge
 
 

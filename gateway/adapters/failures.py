@@ -15,7 +15,8 @@ from gateway.engine.ladder import (
     StageUnavailable,
     StageWithoutGeneration,
 )
-from twostage.errors import GenerationNotLoaded, InvalidField, Violation
+from twostage.errors import GenerationNotLoaded, InvalidField, NotReady, Violation
+from twostage.rpc.channels import Replicas
 from twostage.rpc.errors import error_info, from_rpc_error
 from twostage.rpc.replica import Replica
 
@@ -65,6 +66,25 @@ def raise_failure(
     place = f"{part}: " if part else ""
     failure = _stage_failure(stage, code, details or "no reason given", error, timeout_seconds, place, replica)
     raise failure from error
+
+
+def raise_nobody(stage: str, error: NotReady, replicas: Replicas[Any], *, part: str = "") -> NoReturn:
+    """Raises what it means that there was nobody to ask.
+
+    Args:
+        stage: ``retrieval`` or ``ranking``.
+        error: What choosing a replica raised.
+        replicas: Among which.
+        part: Which part of the stage, e.g. ``shard 2 of 3``; empty for all of it.
+
+    Raises:
+        StageWithoutGeneration: They are there, and gave the generation up since it was chosen.
+        StageUnavailable: There is none.
+    """
+    place = f"{part}: " if part else ""
+    if replicas.connections():
+        raise StageWithoutGeneration(stage, f"{place}no replica holds the generation any more", error.why) from error
+    raise StageUnavailable(stage, f"{place}no replica was found", detail=error.why) from error
 
 
 def _as_call(error: object) -> grpc.Call | None:

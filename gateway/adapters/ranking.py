@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from gateway.adapters.candidates import CandidateMessage
-from gateway.adapters.failures import raise_failure
+from gateway.adapters.failures import raise_failure, raise_nobody
 from gateway.adapters.messages import context_message, diversity_message, history_message, read_timings
 from gateway.engine.ladder import StageUnavailable
 from gateway.engine.person import Person
@@ -104,7 +104,7 @@ class RankingAdapter:
         try:
             response = self._calls.ask(Question(_RANK, message, start + timeout_seconds, (message.generation,)))
         except NotReady as error:
-            raise StageUnavailable(STAGE, "no replica was found", detail=error.why) from error
+            raise_nobody(STAGE, error, self._calls.replicas)
         except NoAnswer as failed:
             if self._times is not None and status_of(failed.error) is grpc.StatusCode.DEADLINE_EXCEEDED:
                 waited = time.perf_counter() - start

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gateway.adapters.candidates import CandidateMessage
-from gateway.adapters.failures import raise_failure
+from gateway.adapters.failures import raise_failure, raise_nobody
 from gateway.adapters.messages import read_shortfall, read_timings
 from gateway.adapters.retrieval_messages import (
     STAGE,
@@ -115,6 +115,6 @@ class RetrievalAdapter:
         try:
             return self._calls.ask(Question(method, message, start + timeout_seconds, (generation,)), first)
         except NotReady as error:
-            raise StageUnavailable(STAGE, "no replica was found", detail=error.why) from error
+            raise_nobody(STAGE, error, self._calls.replicas)
         except NoAnswer as failed:
             raise_failure(STAGE, failed.error, timeout_seconds, replica=failed.replica)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.adapters.failures import raise_failure
+from gateway.adapters.failures import raise_failure, raise_nobody
 from gateway.adapters.retrieval import RetrievalCalls, RetrievalReplica
 from gateway.adapters.retrieval_messages import STAGE, Q, Response
 from gateway.engine.ladder import StageLate, StageUnavailable
@@ -77,7 +77,7 @@ class Shards:
         try:
             return calls.replicas.pick(holding=(generation,))
         except NotReady as error:
-            raise StageUnavailable(STAGE, f"{self.name(index)}: no replica was found", detail=error.why) from error
+            raise_nobody(STAGE, error, calls.replicas, part=self.name(index))
 
     def _check_answer(self, index: int, answer: Response, generation: int) -> None:
         if answer.generation != generation:

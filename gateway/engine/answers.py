@@ -40,7 +40,7 @@ def retrieval_order_answer(
     # Stable: without a history all scores are 0, and then the order in which retrieval gave them stands.
     order = np.argsort(-scores, kind="stable")
     if request.diversity.caps or pins:
-        order = order[_selected(request, generation, rows[order].tolist(), pins)]
+        order = order[selected_positions(request, generation, rows[order].tolist(), pins)]
     order = order[: request.count]
     recommendations = name_rows(
         request,
@@ -54,7 +54,9 @@ def retrieval_order_answer(
     return recommendations, answer_shortfall(request, generation, len(recommendations), candidates, candidate_shortfall)
 
 
-def _selected(request: RecommendRequest, generation: Generation, rows: Sequence[int], pins: Sequence[int]) -> list[int]:
+def selected_positions(
+    request: RecommendRequest, generation: Generation, rows: Sequence[int], pins: Sequence[int]
+) -> list[int]:
     """The positions that pins and caps let through, as ranking would: pins stand first whatever the caps say."""
     first = pins_first(pins, rows, request.count)
     caps = CapCounter(request.diversity.caps, generation.attributes)

@@ -18,7 +18,9 @@ longest proof: 0.5 s and twelve answers. A stage that fails less than half of it
 answered in full are worth more than none.
 
 Only what speaks about the stage as a whole counts. A call that had less than three times what answers usually take
-failed for want of time. Outcomes of calls from before the breaker opened say nothing after it has closed.
+failed for want of time, as long as others are answered. Outcomes of calls from before the breaker opened say nothing
+after it has closed. A stage that was taken for silent and is only slow answers its trials, and they teach how slow: it
+is waited for from then on.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ from typing import NamedTuple
 
 # Of the newest answer in the running mean of how long answers take.
 _NEWEST_SHARE = 0.1
+# Likewise of a trial that took longer than that mean: there are few of them, and calls go by what they teach.
+_TRIAL_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class BreakerPolicy:
     window_failure_count: int = 10
     silent_count: int = 4
     silent_seconds: float = 0.25
-    patient_count: int = 8
+    patient_count: int = 3
     patience_seconds: float = 0.5
     rest_seconds: float = 0.1
     longest_rest_seconds: float = 0.5
@@ -104,6 +108,8 @@ class Breaker:
         self._period = 0
         self._waiting = 0
         self._heard_at = 0.0
+        # Of the first call since the last answer; None while there is none.
+        self._unanswered_since: float | None = None
         self._usual_seconds = 0.0
         self._closed_at = float("-inf")
         self._relapses = 0
@@ -138,11 +144,13 @@ class Breaker:
                 self._heard_at = now
             elif self._waiting >= policy.silent_count:
                 silent_seconds = now - self._heard_at
-                if silent_seconds > max(policy.silent_seconds, 10 * self._usual_seconds):
+                if silent_seconds > self._most_silent_seconds():
                     self._open_up(now, f"silent for {silent_seconds * 1000:.0f} ms")
                     return None
             if self._waiting >= policy.patient_count:
                 patience = self.least_trial_seconds
+            if self._unanswered_since is None:
+                self._unanswered_since = now
             self._waiting += 1
             return Ticket(self._period, now, patience)
 
@@ -150,7 +158,8 @@ class Breaker:
         """The stage answered, whatever it said."""
         now = self._clock()
         with self._lock:
-            if self._give_back(ticket, now):
+            if self._give_back(ticket):
+                self._heard_at, self._unanswered_since = now, None
                 took = now - ticket.started
                 self._usual_seconds += (took - self._usual_seconds) * _NEWEST_SHARE if self._usual_seconds else took
                 self._note(now, failed=False, why="")
@@ -168,9 +177,11 @@ class Breaker:
         """
         now = self._clock()
         with self._lock:
-            if not self._give_back(ticket, now):
+            if not self._give_back(ticket):
                 return False
-            if late_after_seconds is not None and late_after_seconds < 3 * self._usual_seconds:
+            if late_after_seconds is None:
+                self._heard_at = now
+            elif late_after_seconds < 3 * self._usual_seconds and not self._is_unanswered_for_long(now):
                 return False
             self._note(now, failed=True, why=why)
             return self._open
@@ -178,19 +189,25 @@ class Breaker:
     def left(self, ticket: Ticket) -> None:
         """The call ended in a way that says nothing about the stage."""
         with self._lock:
-            self._give_back(ticket, self._clock())
+            if self._give_back(ticket):
+                self._heard_at = self._clock()
 
     def seconds_to_trial(self) -> float:
         """How long until a trial may be made, 0 for now; while it is closed there is nothing to try."""
         return max(self._trial_at - self._clock(), 0.0)
 
-    def trial_answered(self) -> bool:
+    def trial_answered(self, seconds: float = 0.0) -> bool:
         """A trial was answered.
+
+        Args:
+            seconds: How long that took; 0 by default, which teaches nothing.
 
         Returns:
             True when that closed the breaker; else the next trial may follow at once.
         """
         with self._lock:
+            # That it is faster than it was the calls will tell.
+            self._usual_seconds += max(seconds - self._usual_seconds, 0.0) * _TRIAL_SHARE
             if not self._open:
                 return True
             self._proofs += 1
@@ -198,6 +215,7 @@ class Breaker:
                 return False
             self._open = False
             self._closed_at = self._outcome_at = self._clock()
+            self._unanswered_since = None
             self._outcomes = 0
             self._waiting = 0
             self._period += 1
@@ -211,13 +229,19 @@ class Breaker:
             self._rest_seconds = min(2 * self._rest_seconds, self._policy.longest_rest_seconds)
             self._trial_at = self._clock() + self._rest_seconds
 
-    def _give_back(self, ticket: Ticket, now: float) -> bool:
+    def _give_back(self, ticket: Ticket) -> bool:
         """Says whether the outcome of a call counts."""
         if ticket.period != self._period or self._open:
             return False
         self._waiting -= 1
-        self._heard_at = now
         return True
+
+    def _is_unanswered_for_long(self, now: float) -> bool:
+        since = self._unanswered_since
+        return since is not None and now - since > self._most_silent_seconds()
+
+    def _most_silent_seconds(self) -> float:
+        return max(self._policy.silent_seconds, 10 * self._usual_seconds)
 
     def _note(self, now: float, *, failed: bool, why: str) -> None:
         policy = self._policy

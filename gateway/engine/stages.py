@@ -89,7 +89,7 @@ class Ranked:
         items: Best first.
         timings: The call first, then the steps inside it.
         ranker: Which ranker scored; empty when it is not told.
-        candidate_count: How many of the candidates were ranked: `gateway.engine.fewer.first_positions` says which; 0
+        candidate_count: How many of the candidates were ranked: `gateway.engine.fewer.ranked_positions` says which; 0
             for all of them.
     """
 

@@ -220,9 +220,7 @@ def _by_ranking(evidence: Evidence, item: RankedItem) -> tuple[list[Step], Judge
     count = served.request.count
     standing = Standing(item.item_id, evidence.row, item.ranking_rank, item.score)
     place = next((place for place, each in enumerate(selected, start=1) if each.item_id == item.item_id), 0)
-    if served.plan.rivals:
-        return [], _not_drafted(evidence, standing)
-    if place:
+    if place and not served.plan.rivals:
         # It was selected and is not in the answer.
         exploration = served.plan.exploration
         step = placed_step("selection", selection_rules(served, evidence.row), item.ranking_rank, place, {})
@@ -238,6 +236,8 @@ def _by_ranking(evidence: Evidence, item: RankedItem) -> tuple[list[Step], Judge
         stage="ranking",
         score_name="score",
     )
+    if served.plan.rivals:
+        return [], _not_drafted(evidence, standing, judged)
     if judged.step.rule == "diversity":
         judged = judged._replace(step=_with_likeness(evidence, judged.step, item))
     return [], judged
@@ -258,12 +258,16 @@ def _with_likeness(evidence: Evidence, step: Step, item: RankedItem) -> Step:
     return step._replace(numbers=numbers, words=words)
 
 
-def _not_drafted(evidence: Evidence, standing: Standing) -> Judgement:
-    """Why an item is in none of the places that two interleaved rankings shared."""
+def _not_drafted(evidence: Evidence, standing: Standing, by_first: Judgement) -> Judgement:
+    """Why an item is in none of the places that two interleaved rankings shared, the first of which judged it so."""
     served = evidence.served
     count = served.request.count
     numbers = {"score": standing.score, "rank": float(standing.rank), "count": float(count)}
     first, second = (rival.arm for rival in served.plan.rivals)
+    if by_first.step.rule.startswith("cap ") and evidence.second is not None:
+        # It was never drafted from, for the ranking left it out.
+        step = by_first.step
+        return by_first._replace(step=step._replace(words=f"in the ranking of {first}, {step.words}"))
     words = f"it stands at {standing.rank} by the scores of {first}, and the draft of {first} and {second} ended before"
     outcome = Outcome.PASSED_OVER if standing.rank <= count else Outcome.OUTRANKED
     return Judgement(outcome, Step("selection", "interleaving", Effect.LOST, words, numbers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
@@ -42,6 +43,9 @@ def read_message(body: bytes, kind: type[M]) -> M:
         if not isinstance(parsed, dict):
             raise InvalidField("body", "an object", type(parsed).__name__)
         json_format.ParseDict(parsed, message, max_recursion_depth=_MAX_DEPTH)
+    except SystemError:
+        # So protobuf fails at a name with half of a surrogate pair, which JSON can spell.
+        raise InvalidField("body", "names of whole characters", "half of a surrogate pair") from None
     except (json_format.ParseError, ValueError, RecursionError) as error:
         raise _refusal(error, kind) from None
     return message
@@ -57,8 +61,8 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose names are distinct: which of two values is meant nobody can know."""
     read = dict(pairs)
     if len(read) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} twice")
+        counts = Counter(name for name, _ in pairs)
+        raise ValueError(f"{next(name for name, count in counts.items() if count > 1)} twice")
     return read
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 import signal
 import socket
-import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import grpc
 import uvicorn
@@ -16,9 +16,12 @@ from structlog.typing import FilteringBoundLogger
 
 from gateway.http.app import App
 from gateway.http.calls import Calls
+from gateway.http.connections import Connection
 from gateway.http.cors import Cors
+from gateway.http.log_bound import LogBound
 from gateway.http.metrics import HttpMetrics
 from gateway.http.settings import HttpSettings
+from gateway.http.tls import HttpTls
 from twostage.gateway_access import AccessInvalid
 from twostage.rpc.address import AddressUnavailable, join_address, require_free
 from twostage.rpc.announcement import announce, announcement
@@ -27,6 +30,7 @@ from twostage.rpc.complaint import complain
 from twostage.rpc.log import configure_logging
 from twostage.rpc.metrics import new_registry
 from twostage.rpc.metrics_endpoint import MetricsEndpoint
+from twostage.rpc.security.metrics import SecurityMetrics
 from twostage.rpc.settings import SettingsError, load_settings
 from twostage.rpc.worker import Worker
 
@@ -54,6 +58,7 @@ def run(flags: Mapping[str, object]) -> int:
         complain(SERVICE, error)
         return 2
     logger = configure_logging(SERVICE, level=settings.log_level, log_format=settings.log_format)
+    logging.getLogger("uvicorn.error").addFilter(LogBound())
     with ExitStack() as resources:
         try:
             channel = settings.gateway_access().channel(
@@ -105,10 +110,9 @@ class HttpServer:
             cors=Cors(settings.allowed_origins),
             logger=logger,
         )
-        tls = settings.tls_certificate is not None
         config = uvicorn.Config(
             self.app,
-            http="h11",
+            http=functools.partial(Connection, head_seconds=settings.body_seconds),  # type: ignore[arg-type]
             loop="asyncio",
             ws="none",
             lifespan="off",
@@ -119,17 +123,18 @@ class HttpServer:
             server_header=False,
             # Headers that proxies add decide nothing here.
             proxy_headers=False,
-            limit_concurrency=settings.max_connections,
+            # uvicorn refuses from this number on.
+            limit_concurrency=settings.max_connections + 1,
             timeout_keep_alive=settings.idle_seconds,
             timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
             backlog=_BACKLOG,
         )
-        self._tls: ssl.SSLContext | None = None
-        if tls:
-            # Given to uvicorn ready-made, because its files may change while it serves.
-            self._tls = _tls_context(settings)
+        self._tls: HttpTls | None = None
+        if settings.tls_certificate is not None:
+            self._tls = HttpTls(settings, SecurityMetrics(self.metrics.registry), logger)
             config.load()
-            config.ssl = self._tls
+            # Given to uvicorn ready-made, because its files may change while it serves.
+            config.ssl = self._tls.context
         self._server = _Server(config)
 
     @property
@@ -179,14 +184,13 @@ class HttpServer:
         if signals:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._on_signal, number)
-        watching = asyncio.ensure_future(self._watch_tls()) if self._tls is not None else None
+        if self._tls is not None:
+            self._tls.watch()
         announcing = asyncio.ensure_future(self._announce())
         try:
             await self._server.serve(sockets=[self._socket])
         finally:
             announcing.cancel()
-            if watching is not None:
-                watching.cancel()
 
     def stop(self) -> None:
         """Stops taking requests, and ends when those in flight have ended or their grace is over."""
@@ -194,6 +198,8 @@ class HttpServer:
 
     def close(self) -> None:
         """Gives the ports back."""
+        if self._tls is not None:
+            self._tls.close()
         if self._metrics_endpoint is not None:
             self._metrics_endpoint.close()
         if self._socket is not None:
@@ -216,26 +222,6 @@ class HttpServer:
         self._logger.info("serving", address=self.address, gateway=self._settings.gateway)
         announce(announcement(SERVICE, self.address, metrics_address), self._logger)
 
-    async def _watch_tls(self) -> None:
-        """Takes a new certificate for the connections to come when its files change."""
-        assert self._tls is not None
-        files = _tls_files(self._settings)
-        marks = _marks(files)
-        while True:
-            await asyncio.sleep(self._settings.reload_seconds)
-            now = _marks(files)
-            if now == marks:
-                continue
-            try:
-                # Tried aside: a context that takes half of a pair serves nobody.
-                _tls_context(self._settings)
-                _load_certificate(self._tls, self._settings)
-            except SettingsError as error:
-                self._logger.warning("certificate not taken", error=str(error))
-            else:
-                self._logger.info("certificate taken")
-            marks = now
-
 
 class _Server(uvicorn.Server):
     """uvicorn's server without its signal handlers, which raise a signal anew once it has ended."""
@@ -244,53 +230,3 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Captures none."""
         yield
-
-
-def _tls_files(settings: HttpSettings) -> list[Path]:
-    files = (settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-    return [file for file in files if file is not None]
-
-
-def _marks(files: list[Path]) -> list[tuple[int, int, int] | None]:
-    marks: list[tuple[int, int, int] | None] = []
-    for file in files:
-        try:
-            found = file.stat()
-        except OSError:
-            marks.append(None)
-        else:
-            marks.append((found.st_ino, found.st_mtime_ns, found.st_size))
-    return marks
-
-
-def _tls_context(settings: HttpSettings) -> ssl.SSLContext:
-    """What connections are encrypted with.
-
-    Raises:
-        SettingsError: A file is not what it should be.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    _load_certificate(context, settings)
-    if settings.tls_client_ca is not None:
-        try:
-            context.load_verify_locations(settings.tls_client_ca)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(
-                f"tls_client_ca: expected certificates in PEM, received {settings.tls_client_ca}"
-            ) from error
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _load_certificate(context: ssl.SSLContext, settings: HttpSettings) -> None:
-    assert settings.tls_certificate is not None
-    try:
-        # The password is asked for on the terminal otherwise.
-        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password=lambda: b"")
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            "tls_certificate: expected a readable certificate in PEM beside its private key, not encrypted, received "
-            f"{settings.tls_certificate} beside {settings.tls_key}"
-        ) from error

@@ -36,7 +36,8 @@ class HttpSettings(ServiceSettings):
         max_connections: Connections of each process at a time; further ones are answered 503.
         max_wait_seconds: How long a caller that states no ``Connect-Timeout-Ms`` is kept waiting at most. The gateway
             answers such callers within its own default deadline; this is for a gateway that hangs.
-        body_seconds: How long a caller may take to send a body, else 408.
+        body_seconds: How long a caller may take to send a body, else 408, and the head before it, else the connection
+            is closed.
         idle_seconds: How long a connection may rest between two requests.
         cors_origins: The origins by commas whose pages may ask, e.g. ``https://shop.example``; ``*`` for any; none when
             unset.

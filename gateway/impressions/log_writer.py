@@ -126,8 +126,11 @@ class LogWriter(Generic[T]):
         self._queue.close()
         self._thread.join(timeout_seconds)
         if self._thread.is_alive():
-            self.drop(Dropped.CLOSED, len(self._queue))
-            self._complain("the log was not written in time before the end", waiting_count=len(self._queue))
+            content = self._content
+            waiting_count = len(self._queue) + (0 if content is None else content.row_count)
+            waiting_count += sum(file.row_count for file in tuple(self._unwritten))
+            self.drop(Dropped.CLOSED, waiting_count)
+            self._complain("the log was not written in time before the end", waiting_count=waiting_count)
 
     def _run(self) -> None:
         while not self._queue.closed:

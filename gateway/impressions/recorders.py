@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -126,11 +127,12 @@ class Logs:
         return cls(ParquetRecorder(answers, share), EventRecorder(events), (answers, events))
 
     def close(self, timeout_seconds: float) -> None:
-        """Writes what waits; see :meth:`gateway.impressions.log_writer.LogWriter.close`."""
+        """Writes what waits, both logs within one time; see :meth:`gateway.impressions.log_writer.LogWriter.close`."""
+        deadline = time.monotonic() + timeout_seconds
         for writer in self.writers:
             writer.stop_taking()
         for writer in self.writers:
-            writer.close(timeout_seconds)
+            writer.close(max(deadline - time.monotonic(), 0.0))
 
 
 def _warm_up() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -72,6 +73,10 @@ def changes(answers: Sequence[Answered]) -> int:
     return sum(before.rung != after.rung for before, after in pairwise(answers))
 
 
+def median_seconds(answers: Sequence[Answered]) -> float:
+    return statistics.median(answer.came - answer.due for answer in answers)
+
+
 def test_ranking_that_is_killed_costs_a_rung_until_it_is_back(stack: Stack) -> None:
     with Load(stack) as load:
         lower = go_through(
@@ -81,7 +86,7 @@ def test_ranking_that_is_killed_costs_a_rung_until_it_is_back(stack: Stack) -> N
     assert all(answer.response.rung_reason.startswith("ranking ") for answer in lower)
     assert all(not item.action_scores for answer in lower for item in answer.response.recommendations)
     # What is gone fails at once, and soon is not even asked.
-    assert load.p99(lower) < DEADLINE_SECONDS / 4
+    assert median_seconds(lower) < DEADLINE_SECONDS / 10
     assert any("ranking resting: not asked after failures" in answer.response.rung_reason for answer in lower)
 
 
@@ -96,7 +101,7 @@ def test_retrieval_that_is_killed_leaves_earlier_answers_and_to_strangers_popula
             rung="CACHED",
         )
     check_whole(load)
-    assert load.p99(lower) < DEADLINE_SECONDS / 4
+    assert median_seconds(lower) < DEADLINE_SECONDS / 10
     for answer in lower:
         reason = answer.response.rung_reason
         assert reason.startswith("retrieval ")

@@ -128,13 +128,19 @@ def report(
         computed = sections(sample, plan)
         for each in tables(sample, computed, plan):
             console.print(each, soft_wrap=isinstance(each, str), markup=False)
-        if not sample.hits.actions.size:
+        done = sample.action_names()
+        if not done:
             console.print("nothing was done with anything that was shown")
+        for action in actions:
+            if done and action not in done:
+                console.print(f"nobody did {action!r} with what was shown, only {', '.join(done)}", markup=False)
         if plot_path is not None:
             forest_plot(computed, plan, plot_path)
             console.print(f"plotted to {plot_path}")
     except (LogError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"--plot: expected a file that can be written: {error.strerror}") from error
 
 
 def _read(path: Path) -> Assignment:

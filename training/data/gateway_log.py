@@ -50,7 +50,7 @@ def add_log(dataset: Dataset, path: Path, key_file: Path | None = None) -> Datas
         done = _done(dataset, events, people)
         shown = _shown(dataset, log, people)
     except LogError as error:
-        raise DataError(str(path), None, None, str(error)) from error
+        raise DataError(str(path), None, None, str(error).removeprefix(f"{path}: ")) from error
     if not people.count and (len(events) or log.impression_count()):
         raise DataError(str(path), None, None, "expected people in the log, it was written without a secret")
     base = dataset.interactions

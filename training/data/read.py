@@ -30,6 +30,8 @@ def read_with_log(path: Path, log_path: Path | None, key_file: Path | None = Non
     Raises:
         DataError: As :func:`read_dataset` and :func:`training.data.gateway_log.add_log`.
     """
+    if log_path is None and key_file is not None:
+        raise DataError(str(key_file), None, None, "expected a log that it is the secret of, there is none")
     dataset = read_dataset(path)
     return dataset if log_path is None else add_log(dataset, log_path, key_file)
 

@@ -66,7 +66,7 @@ def sequential_interval(
 
         value ± standard error · sqrt((1 + 1 / r) · ln((1 + r) / alpha²))
 
-        rho² = (-2 ln alpha + ln(-2 ln alpha) + 1) / target count      (their appendix B.2)
+        rho² = (-2 ln alpha + ln(1 - 2 ln alpha)) / target count       (their appendix B.2)
 
     It is Robbins' normal mixture (1970) with the standard error estimated. Its clock is the variance of the sum that
     was gathered so far, counted in observations: with independent observations n is their number; observations that
@@ -86,7 +86,7 @@ def sequential_interval(
     if observation_count <= 0 or target_count <= 0:
         raise ValueError(f"expected counts above 0, got {observation_count} and {target_count}")
     tuned = -2 * math.log(alpha)
-    ratio = (tuned + math.log(tuned) + 1) * observation_count / target_count
+    ratio = (tuned + math.log1p(tuned)) * observation_count / target_count
     half = standard_error * math.sqrt((1 + 1 / ratio) * (math.log1p(ratio) + tuned))
     return Interval(value - half, value + half, "sequential", confidence)
 

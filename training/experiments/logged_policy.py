@@ -8,7 +8,8 @@ interactions, KDD 2020. At a position where chance had a choice the quotient is
     epsilon' / epsilon                  where chance brought the item
     (1 - epsilon') / (1 - epsilon)      where the best item left stands
 
-and 1 elsewhere. Epsilon' 0 is the answer without exploration.
+and 1 elsewhere. Epsilon' 0 is the answer without exploration. Answers that were explored with epsilon 1 tell nothing of
+another epsilon: no best item had a chance to stay.
 """
 
 from __future__ import annotations
@@ -48,21 +49,27 @@ def estimate_exploration(
         action: What was done.
         epsilon: Of the policy in question, 0..1; 0 explores nothing.
         clip: Bounds the weights, None for none.
-        chosen: bool[A], which answers; all that were explored when None.
+        chosen: bool[A], which answers; all that were explored when None. Those whose epsilon was 1 count for 1 alone.
 
     Returns:
-        The logged policy's own rate (``logged``: weights of 1), then IPS, SNIPS and DR; empty without such answers.
+        The logged policy's own rate (``logged``: weights of 1), then IPS, SNIPS and DR; empty without such answers,
+        and where none of them shows anything that the policy in question would have shown.
     """
     items = sample.explored
-    keep = np.ones(len(items.answers), np.bool_) if chosen is None else chosen[items.answers]
+    keep = (items.epsilons < 1) | (epsilon == 1)
+    if chosen is not None:
+        keep &= chosen[items.answers]
     answers, positions = items.answers[keep], items.positions[keep]
     if not len(answers):
         return []
     explored, epsilons = items.explored[keep], items.epsilons[keep]
-    had_choice = items.propensities[keep] < 1
+    # Chance is certain to bring the last of a pool where it always has its way.
+    had_choice = explored | (items.propensities[keep] < 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         quotients = np.where(explored, epsilon / epsilons, (1 - epsilon) / (1 - epsilons))
     above, weights = _prefix_products(np.where(had_choice, quotients, 1.0), answers, positions)
+    if not weights.any():
+        return []
     rewards = _rewards(sample, action, answers, positions)
     people = sample.people[answers]
     shown = Shown(rewards, weights, people)

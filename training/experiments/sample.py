@@ -175,7 +175,7 @@ class _Reading:
             return
         for position, propensity in enumerate(nested["propensities"][row].as_py()):
             # What follows the answer's own number in the ranking is what chance may draw.
-            explored = propensity < 1 and places[position] > count
+            explored = places[position] > count
             self._explored.append((answer, position, propensity, explored, epsilon))
 
     def sample(self) -> Sample:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.engine.fewer import first_positions
+from gateway.engine.fewer import ranked_positions
 from gateway.engine.full_answers import asked_of_ranking
 from gateway.engine.overrides import override
 from gateway.engine.plan import Rival
@@ -108,7 +108,9 @@ class GenerationStages:
         """
         positions = None
         if 0 < ranked_count < len(candidates):
-            positions = first_positions(candidates.rows(), ranked_count, question.pins)
+            positions = ranked_positions(
+                question.request, self.generation, candidates.rows(), ranked_count, question.pins
+            )
             candidates = candidates.take(positions)
         manifest = self.generation.manifest
         rankings = []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import grpc
@@ -30,9 +32,19 @@ _STEP_SECONDS = 4.0
 _LATE_SECONDS = 0.05
 
 
+class _FiniteRange(click.FloatRange):
+    """A range without NaN and infinity, which click lets through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 @click.command()
 @click.option("--address", default="127.0.0.1:50050", show_default=True, help="The gateway.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests a second.")
+@click.option("--rate", type=_FiniteRange(min=0, min_open=True), help="Requests a second.")
 @click.option(
     "--find-saturation",
     is_flag=True,
@@ -40,11 +52,11 @@ _LATE_SECONDS = 0.05
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_FiniteRange(min=0, min_open=True),
     help=f"For how long; for each rate that is tried with --find-saturation, {_STEP_SECONDS:g} if not given.",
 )
 @click.option("--count", type=click.IntRange(1, 200), default=20, show_default=True, help="Recommendations a request.")
-@click.option("--timeout-ms", type=click.FloatRange(min=1), default=1000.0, show_default=True, help="Each deadline.")
+@click.option("--timeout-ms", type=_FiniteRange(min=1), default=1000.0, show_default=True, help="Each deadline.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="That send requests.")
 @click.option("--user", "users", multiple=True, help="A user to ask for; may be repeated.")
 @click.option(

@@ -31,6 +31,9 @@ from twostage.experiments.parameters import STRICT
 MAX_FILE_BYTES = 1 << 20
 """A file of experiments is read by people."""
 _MAX_RECEIVED_CHARS = 80
+# What is no YAML, nested too deeply, or has an explicit tag before what it does not fit: PyYAML's constructors of
+# numbers, truths and times look into their texts unasked.
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
 class _File(BaseModel):
@@ -57,7 +60,7 @@ def read_experiments(path: Path) -> Assignment:
         raise ExperimentsInvalid(path, [f"expected at most {MAX_FILE_BYTES} bytes, received more"])
     try:
         document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader that refuses repeated keys
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise ExperimentsInvalid(path, [f"expected YAML: {' '.join(str(error).split())}"]) from error
     try:
         return Assignment(_File.model_validate(document).experiments)
@@ -126,11 +129,16 @@ def _phrase(detail: ErrorDetails) -> str:
             for opening in ("input should be ", "string should ", "expected "):
                 expected = expected.removeprefix(opening)
     received = detail["input"]
+    try:
+        text = repr(received)
+    except ValueError:
+        # Python writes no integer of thousands of digits.
+        return f"expected {expected}, received a number of too many digits"
     # A whole experiment as it came says less than which one it is.
-    if isinstance(received, dict | list | BaseModel) and len(repr(received)) > _MAX_RECEIVED_CHARS:
+    if isinstance(received, dict | list | BaseModel) and len(text) > _MAX_RECEIVED_CHARS:
         return f"expected {expected}"
     hint = ", a text in quotes?" if isinstance(received, bool) and "string" in expected else ""
-    return f"expected {expected}, received {received!r:.{_MAX_RECEIVED_CHARS}}{hint}"
+    return f"expected {expected}, received {text:.{_MAX_RECEIVED_CHARS}}{hint}"
 
 
 class _Loader(yaml.SafeLoader):
@@ -138,8 +146,9 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Makes a mapping of distinct keys."""
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
+        met = set()
+        for key in (key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key in met:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} twice", node.start_mark)
+            met.add(key)
         return super().construct_mapping(node, deep)

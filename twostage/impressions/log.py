@@ -31,7 +31,7 @@ class Log:
     secret_fingerprints: frozenset[str]
 
     def impressions(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Answers, file by file, a row for each; within a file in the order of time.
+        """Answers, file by file, a row for each; within a file about in the order of time.
 
         Args:
             columns: The columns to read, of ``IMPRESSION_SCHEMA``; all of them when None.

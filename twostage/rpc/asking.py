@@ -173,8 +173,9 @@ class _Asking(Generic[S]):
         try:
             other = self._calls.replicas.pick(exclude=self._asked, holding=self._question.holding)
         except NotReady:
-            self._same_again = True
             self.wake_at = time.perf_counter() + SAME_AGAIN_SECONDS
+            self._same_again = self.wake_at < self._question.deadline
+            return self._same_again
         else:
             now = self._start(other)
             self.wake_at = now + self._hedge_seconds if self._hedge_seconds else None

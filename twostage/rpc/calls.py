@@ -120,8 +120,11 @@ class Calls(Generic[S]):
         except NoAnswer as failed:
             if not self.may_retry(failed.error):
                 raise
+            other = self._another(replica, question)
+            if other is None:
+                raise
             try:
-                return self._ask_one(question, self._another(replica, question))
+                return self._ask_one(question, other)
             except NoAnswer as again:
                 raise more_telling(failed, again) from None
 
@@ -170,10 +173,12 @@ class Calls(Generic[S]):
             raise
         call.add_done_callback(on_end)
 
-    def _another(self, failed: Replica[S], question: Question) -> Replica[S]:
-        """Who is asked after one failed."""
+    def _another(self, failed: Replica[S], question: Question) -> Replica[S] | None:
+        """Who is asked after one failed; None where nobody could answer in time."""
         with suppress(NotReady):
             return self.replicas.pick(exclude=(failed,), holding=question.holding)
+        if question.deadline - time.perf_counter() <= SAME_AGAIN_SECONDS:
+            return None
         time.sleep(SAME_AGAIN_SECONDS)
         # Over another connection where there are several, which may end at another process.
         return self.replicas.pick(holding=question.holding)

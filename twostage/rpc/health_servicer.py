@@ -2,12 +2,13 @@
 
 grpcio's own servicer tells a watcher its state while it holds a lock that the server's one event thread takes when a
 watch ends. A watch that is given up at the wrong moment then stops the whole server: the one waits for a message to be
-sent, which the event thread would notice, and the event thread waits for the lock. Here watchers are known to a single
-thread, and the event thread never waits.
+sent, which the event thread would notice, and the event thread waits for the lock. Here nothing is sent under a lock,
+the event thread never waits, and a watcher that reads nothing is given up, because it would hold a thread.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +20,51 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 _Response = health_pb2.HealthCheckResponse
 _Send = Callable[[Any], None]
+# Each is held by a watcher that reads nothing, for as long as follows; others take microseconds.
+_WATCH_THREADS = 16
+_UNREAD_SECONDS = 1.0
+
+
+class _Watcher:
+    """One who is told the state of a service.
+
+    Args:
+        service: Which.
+        context: The call.
+        send: Sends a message and waits until it has left.
+    """
+
+    def __init__(self, service: str, context: Any, send: _Send) -> None:
+        self.service = service
+        self._context = context
+        self._send = send
+        self._told: int | None = None
+        self._lock = threading.Lock()
+        self._is_telling = False
+
+    def tell(self, state: Callable[[], int]) -> None:
+        """Tells the state until it is the newest; whoever does so already goes on with it."""
+        while True:
+            with self._lock:
+                newest = state()
+                if self._is_telling or newest == self._told:
+                    return
+                self._told, self._is_telling = newest, True
+            giving_up = threading.Timer(_UNREAD_SECONDS, self._context.cancel)
+            giving_up.daemon = True
+            giving_up.start()
+            try:
+                self._send(_Response(status=newest))
+            finally:
+                giving_up.cancel()
+                with self._lock:
+                    self._is_telling = False
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):
     """Tells the state of a server and its services.
 
-    Checks run on a thread of their own, and watches on another: a server whose workers are all busy is alive, and a
+    Checks run on a thread of their own, and watches on others: a server whose workers are all busy is alive, and a
     probe that waits behind them, or behind a watcher that reads nothing, would have it restarted in the moment of its
     highest load.
 
@@ -37,10 +77,10 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         self._states = dict(states)
         self._unknown_details = unknown_details
         self._checks = ThreadPoolExecutor(1, thread_name_prefix="health")
-        self._watches = ThreadPoolExecutor(1, thread_name_prefix="health watch")
-        # Of the watching thread alone: what each watcher was told last, by service.
-        self._watchers: dict[str, dict[_Send, int]] = {}
-        self._ended: deque[tuple[str, _Send]] = deque()
+        self._watches = ThreadPoolExecutor(_WATCH_THREADS, thread_name_prefix="health watch")
+        self._watchers: set[_Watcher] = set()
+        self._lock = threading.Lock()
+        self._ended: deque[_Watcher] = deque()
 
     def add_to(self, server: grpc.Server) -> None:
         """Registers the service with a server that has not started."""
@@ -67,9 +107,12 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
     def set(self, states: Mapping[str, int]) -> None:
         """Changes states; watchers hear of it shortly after, and nobody once it is closed."""
         self._states |= states
+        with self._lock:
+            watchers = [watcher for watcher in self._watchers if watcher.service in states]
         # Closed: a server may be stopped more than once.
         with suppress(RuntimeError):
-            self._watches.submit(self._tell, tuple(states))
+            for watcher in watchers:
+                self._watches.submit(watcher.tell, self._state_of(watcher))
 
     def close(self) -> None:
         """Ends the threads; the server must have stopped."""
@@ -77,26 +120,16 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         self._watches.shutdown(wait=False, cancel_futures=True)
 
     def _watch(self, service: str, context: grpc.ServicerContext, send: _Send) -> None:
-        self._forget_ended()
+        watcher = _Watcher(service, context, send)
+        with self._lock:
+            self._watchers.add(watcher)
         # The event thread only writes down who has gone.
-        if context.add_callback(lambda: self._ended.append((service, send))):
-            self._watchers.setdefault(service, {})[send] = -1
-            self._tell((service,))
+        if not context.add_callback(lambda: self._ended.append(watcher)):
+            self._ended.append(watcher)
+        with self._lock:
+            while self._ended:
+                self._watchers.discard(self._ended.popleft())
+        watcher.tell(self._state_of(watcher))
 
-    def _tell(self, services: tuple[str, ...]) -> None:
-        self._forget_ended()
-        for service in services:
-            state = self._states.get(service, _Response.SERVICE_UNKNOWN)
-            watchers = self._watchers.get(service, {})
-            for send, told in list(watchers.items()):
-                if told != state:
-                    watchers[send] = state
-                    send(_Response(status=state))
-
-    def _forget_ended(self) -> None:
-        while self._ended:
-            service, send = self._ended.popleft()
-            watchers = self._watchers[service]
-            watchers.pop(send, None)
-            if not watchers:
-                del self._watchers[service]
+    def _state_of(self, watcher: _Watcher) -> Callable[[], int]:
+        return lambda: self._states.get(watcher.service, _Response.SERVICE_UNKNOWN)

@@ -112,6 +112,7 @@ class Outliers:
         policy: When one is put aside; None puts nobody aside.
         on_aside: Called with (address, why, seconds) when one is put aside.
         on_back: Called with (address, seconds since it was put aside last) when one is taken back.
+        on_left: Called with (address) when one that is put aside is closed.
         clock: Seconds that only grow; for tests.
 
     Attributes:
@@ -124,12 +125,14 @@ class Outliers:
         *,
         on_aside: Callable[[str, str, float], None] = lambda *_: None,
         on_back: Callable[[str, float], None] = lambda *_: None,
+        on_left: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._policy = policy if policy is not None else OutlierPolicy()
         self._active = policy is not None
         self._on_aside = on_aside
         self._on_back = on_back
+        self._on_left = on_left
         self._clock = clock
         self._lock = threading.Lock()
         self._members: dict[Conduct, str] = {}
@@ -149,8 +152,11 @@ class Outliers:
     def leave(self, conduct: Conduct) -> None:
         """Lets go of a connection that is closed."""
         with self._lock:
-            if self._members.pop(conduct, None) is not None and conduct.aside:
-                self.aside_count -= 1
+            address = self._members.pop(conduct, None)
+            if address is None or not conduct.aside:
+                return
+            self.aside_count -= 1
+        self._on_left(address)
 
     def note(self, conduct: Conduct, outcome: Outcome, seconds: float = 0.0) -> None:
         """Takes note of how a call ended.
@@ -167,7 +173,7 @@ class Outliers:
             if not self._is_slow(conduct):
                 return
         with self._lock:
-            told = self._judge(conduct, outcome)
+            told = self._judge(conduct, outcome, seconds)
         # Outside the lock: whoever is told may ask.
         if told is not None:
             told()
@@ -211,13 +217,17 @@ class Outliers:
             conduct.trial_until = now + self._policy.trial_seconds
             return True
 
-    def _judge(self, conduct: Conduct, outcome: Outcome) -> Callable[[], None] | None:
+    def _judge(self, conduct: Conduct, outcome: Outcome, seconds: float) -> Callable[[], None] | None:
         now = self._clock()
         if outcome is Outcome.ANSWERED:
-            conduct.failures_in_a_row = 0
             conduct.answered_at = now
             if conduct.aside:
+                conduct.failures_in_a_row = 0
                 return self._take_back(conduct, now) if conduct.trial_until else None
+            if conduct.failures_in_a_row:
+                # An answer after a failure is an answer among the latest calls, too.
+                conduct.failures_in_a_row = 0
+                self._note_seconds(conduct, seconds)
             return self._put_aside(conduct, "slow", now) if self._is_slow(conduct) else None
         conduct.failures_in_a_row += 1
         conduct.latest.append(False)

@@ -17,7 +17,7 @@ from gateway.engine.plan import Plan
 from gateway.engine.request import RecommendRequest
 from gateway.engine.response import Explanation, RecommendResponse, Shortfall, Timing
 from gateway.engine.served import Served
-from gateway.engine.stages import NO_QUOTAS, Ranked, RankedItem, Retrieved, Route
+from gateway.engine.stages import NO_QUOTAS, C, Ranked, RankedItem, RecommendRoutes, Retrieved, Route
 from gateway.observer import Observer
 from gateway.pipeline import Pipeline
 from gateway.users.store import UserStore
@@ -199,14 +199,14 @@ class Kept:
 
 
 def make_pipeline(
-    routes: OneWay | Ways,
+    routes: RecommendRoutes[C],
     users: UserStore,
     *,
     candidate_count: int = 500,
     plan: Plan | None = None,
     registry: CollectorRegistry | None = None,
     recorder: Kept | None = None,
-) -> Pipeline[Columns]:
+) -> Pipeline[C]:
     observer = Observer(registry if registry is not None else CollectorRegistry())
     plan = replace(plan if plan is not None else Plan(), candidate_count=candidate_count)
     return Pipeline(routes, users, plans=FixedPlans(plan), observer=observer, recorder=recorder)

@@ -107,6 +107,23 @@ def test_after_a_run_of_failures_requests_are_told_why_and_nobody_of_them_asks(
     assert sample("twostage_gateway_circuit_openings_total", {"stage": "ranking"}) == 1
 
 
+def test_trials_that_take_long_teach_how_long_the_stage_is_waited_for() -> None:
+    breaker = Breaker(BreakerPolicy(patience_seconds=0.001))
+    circuit = Circuit("ranking", breaker=breaker)
+    fail(circuit, Stage(StageUnavailable("ranking", "cannot be reached")))
+
+    def slowly(seconds: float) -> str:
+        time.sleep(0.1)
+        return f"within {seconds} s"
+
+    with pytest.raises(StageResting):
+        circuit.call(slowly, 0.5)
+    until(lambda: not circuit.is_open)
+    # Ten times what answers usually take.
+    assert breaker.least_trial_seconds >= 10 * 0.08
+    circuit.close()
+
+
 def test_trials_find_out_by_themselves_that_the_stage_is_back(circuit: Circuit, registry: CollectorRegistry) -> None:
     stage = Stage(StageUnavailable("ranking", "cannot be reached"))
     fail(circuit, stage)

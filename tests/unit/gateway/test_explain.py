@@ -421,3 +421,31 @@ def test_interleaved_rankings_are_told_by_the_first_ones_scores(generation: Gene
         if not why.position:
             assert why.lost_by == "selection: interleaving"
             assert (why.outcome is Outcome.PASSED_OVER) == (step(why, "ranking").numbers["rank"] <= 4)
+
+
+def test_interleaved_rankings_are_told_as_the_first_was_asked_with_what_it_refused(
+    generation: Generation, users: SqliteUserStore
+) -> None:
+    turned = Overrides(blend={"rated": 2.0})
+    plan = Plan(rivals=(Rival("old", turned), Rival("new", Overrides(diversity_strength=0.9))))
+    world = World(generation, users, plan)
+    probabilities, rank = world.stages.probabilities, world.stages.rank
+
+    def rank_by_blend(request: RecommendRequest, *arguments: Any, **named: Any) -> Any:
+        world.stages.probabilities = 1 - probabilities if request.blend else probabilities
+        return rank(request, *arguments, **named)
+
+    world.stages.rank = rank_by_blend  # type: ignore[method-assign]
+    request = RecommendRequest(count=4, diversity=Diversity(caps=(Cap("tags", 2),)))
+    order = sorted(range(ITEM_COUNT), key=lambda row: (probabilities[row], -world.stages.scores[row], row))
+    refused = refused_by_walk(order, [], request.count, request.diversity.caps)
+    rules = set()
+    for row, item_id in enumerate(IDS):
+        why = world.why(item_id, request)
+        told = step(why, "ranking")
+        assert (told.rule, told.numbers["score"]) == ("score of old", 1 - probabilities[row])
+        assert told.numbers["rank"] == order.index(row) + 1
+        if not why.position:
+            rules.add(why.steps[-1].rule)
+            assert why.steps[-1].rule == ("cap tags" if row in refused else "interleaving")
+    assert rules == {"cap tags", "interleaving"}

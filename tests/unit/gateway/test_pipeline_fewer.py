@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,8 +14,11 @@ from gateway.engine.request import RecommendRequest
 from gateway.engine.response import Shortfall, ShortfallReason
 from gateway.engine.stage_times import StageTimes
 from gateway.users.sqlite_store import SqliteUserStore
+from tests.unit.gateway.catalogue import publish_items
+from tests.unit.gateway.small_stages import OneGeneration, SmallStages
 from tests.unit.gateway.stages import Kept, OneWay, Stages, answer, ids, make_pipeline
 from twostage.bundle.generation import Generation
+from twostage.features.diversity import Cap, Diversity
 
 ROWS = list(range(30))
 
@@ -53,6 +58,22 @@ def test_never_fewer_than_what_is_asked_for(generation: Generation, users: Sqlit
     assert (response.rung, stages.ranked_counts, len(ids(response))) == (Rung.FEWER_CANDIDATES, [25], 25)
     response = pipeline.recommend(RecommendRequest(count=30), Slow(3))
     assert (response.rung, response.rung_reason, stages.ranked_counts) == (Rung.FULL, "", [25, 30])
+
+
+def test_caps_do_not_shorten_a_list_because_fewer_candidates_are_ranked(tmp_path: Path, users: SqliteUserStore) -> None:
+    # The first forty candidates share a tag, and each of the others has its own.
+    tags = [["common"]] * 40 + [[f"t{row}"] for row in range(40, 50)]
+    stages = SmallStages.random(publish_items(tmp_path, popularity=[1.0] * 50, tags=tags), 1)
+    stages.vectors[:, 0] = np.linspace(1.0, 0.5, 50)
+    stages.user = np.array([1, 0, 0, 0], np.float32)
+    pipeline = make_pipeline(OneGeneration(stages), users)
+    request = RecommendRequest(count=6, diversity=Diversity(0.0, (Cap("tags", 1),)), pinned_item_ids=["i7"])
+    for affordable in (1, 9):
+        response = pipeline.recommend(request, Slow(affordable))
+        assert (response.rung, response.shortfall) == (Rung.FEWER_CANDIDATES, None)
+        assert ids(response)[0] == "i7"
+        # The pin has the common tag, so all others are of those that come last.
+        assert len(set(ids(response)[1:]) & {f"i{row}" for row in range(40, 50)}) == 5
 
 
 def test_pinned_candidates_are_among_the_ranked_ones_and_keep_their_places_among_all(

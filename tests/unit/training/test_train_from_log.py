@@ -39,14 +39,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
             context = Context(time_seconds=1_720_000_000 + number)
             response = asked.pipeline.recommend(RecommendRequest(user, context=context, count=30), Budget(5.0))
             shown = [item.item_id for item in response.recommendations if item.item_id in known]
-            events.note(
-                [
-                    NewEvent(
-                        f"{user}-{place}", user, item_id, "saved", None, 1_720_000_100 + place, response.request_id
-                    )
-                    for place, item_id in enumerate(shown[::3])
-                ]
-            )
+            for place, item_id in enumerate(shown[::3]):
+                named, at = f"{user}-{place}", 1_720_000_100 + place
+                events.note([NewEvent(named, user, item_id, "saved", None, at, response.request_id)])
     return add_log(base, asked.folder, folder / "key")
 
 

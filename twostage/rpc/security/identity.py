@@ -71,6 +71,7 @@ def read_identity(files: IdentityFiles, clock: Callable[[], float] = time.time) 
     # Here and not above: servers without TLS need not have it.
     try:
         from cryptography import x509  # noqa: PLC0415
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     except ImportError as error:
         raise _refuse(files, "certificate", "the library cryptography", "none; install the service's extra") from error
 
@@ -86,7 +87,7 @@ def read_identity(files: IdentityFiles, clock: Callable[[], float] = time.time) 
     try:
         leaf = x509.load_pem_x509_certificates(certificate)[0]
         leaf_key = leaf.public_key()
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise _not_pem(files, "certificate", "certificates", files.certificate) from error
     if _public_key(files, key) != leaf_key:
         raise _refuse(files, "key", f"the key of the certificate in {files.certificate}", f"another in {files.key}")
@@ -100,6 +101,7 @@ def read_identity(files: IdentityFiles, clock: Callable[[], float] = time.time) 
 
 
 _HOLDS = "one that holds now"
+_CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
 
 def _public_key(files: IdentityFiles, key: bytes) -> object:
@@ -115,7 +117,10 @@ def _public_key(files: IdentityFiles, key: bytes) -> object:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise _not_pem(files, "key", "a private key", files.key) from error
     # gRPC shakes no hands with others.
-    if not isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        if private.curve.name not in _CURVES:
+            raise _refuse(files, "key", f"one on {', '.join(_CURVES)}", f"one on {private.curve.name} in {files.key}")
+    elif not isinstance(private, rsa.RSAPrivateKey):
         raise _refuse(files, "key", "an RSA or an EC key", f"another kind in {files.key}")
     return private.public_key()
 

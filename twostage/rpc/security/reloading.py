@@ -26,6 +26,19 @@ _Marks = dict[Path, tuple[int, int, int, int] | None]
 _ATTEMPTS = 3
 
 
+class OthersRefused(SettingsError):
+    """Something is wrong, and the files now name others than before: those are looked at from now on.
+
+    Args:
+        message: What is wrong.
+        paths: All files that count now.
+    """
+
+    def __init__(self, message: str, paths: Sequence[Path]) -> None:
+        super().__init__(message)
+        self.paths = tuple(paths)
+
+
 class NotYetInForce(SettingsError):
     """The files are in order and hold from a later moment on: they are looked at again without a change."""
 
@@ -71,11 +84,13 @@ class Reloaded(Generic[T]):
         self._refused: _Marks = {}
         try:
             self.current, paths = read()
+            if tuple(paths) != self._paths:
+                # Read again: a change since then must not be taken for what was read.
+                self._paths = tuple(paths)
+                self._seen = _marks(self._paths)
+                self.current, _ = read()
         except OSError as error:
             raise SettingsError(_unreadable(what, error)) from error
-        if tuple(paths) != self._paths:
-            self._paths = tuple(paths)
-            self._seen = _marks(self._paths)
         metrics.start(what)
 
     def on_change(self, listener: Callable[[], None]) -> None:
@@ -131,7 +146,10 @@ class Reloaded(Generic[T]):
                 return False
             try:
                 current, read_paths = self._read()
-            except (SettingsError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with new files, the old ones hold
+                if isinstance(error, OthersRefused) and error.paths != paths:
+                    self._paths = error.paths
+                    continue
                 if _marks(paths) != before:
                     continue
                 if not isinstance(error, NotYetInForce):
@@ -141,10 +159,10 @@ class Reloaded(Generic[T]):
                     self._refuse(error)
                 return False
             self._paths = tuple(read_paths)
-            if any(before[path] != mark for path, mark in _marks(self._paths).items() if path in before):
+            if self._paths != paths or _marks(paths) != before:
                 # They changed under our hands: parts of two states.
                 continue
-            self._seen = before if self._paths == paths else _marks(self._paths)
+            self._seen = before
             self.current = current
             self.version += 1
             self._metrics.accepted(self.what)
@@ -153,7 +171,11 @@ class Reloaded(Generic[T]):
         return False
 
     def _refuse(self, error: Exception) -> None:
-        reason = _unreadable(self.what, error) if isinstance(error, OSError) else str(error)
+        if isinstance(error, OSError):
+            reason = _unreadable(self.what, error)
+        else:
+            # What others than ours say may be what stands in the files.
+            reason = str(error) if isinstance(error, SettingsError) else type(error).__name__
         self._metrics.refused(self.what)
         self._logger.warning("changed files are not used, what they said before stays", what=self.what, reason=reason)
 
@@ -166,7 +188,8 @@ def _mark(path: Path) -> tuple[int, int, int, int] | None:
     """What tells two states of a file apart, behind all symbolic links; None where there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - Path.stat costs twice as much, and this runs at every new connection
-    except OSError:
+    except (OSError, ValueError):
+        # The latter for a name that no file can have.
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 

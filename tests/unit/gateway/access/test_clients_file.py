@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,7 @@ CLIENT = f"clients: [{{name: a, keys: [{{sha256: {A}}}], "
         ("clients: []", "clients: expected one at least, or anonymous, received neither"),
         ("anonymus: {}", "anonymus: expected no such name, received one"),
         ("clients: [{}]", "clients.0.name: expected a value, received none"),
+        (f"clients: [{{name: a, keys: [{{sha256: {hashlib.sha256().hexdigest()}}}]}}]", "that of the empty text for a"),
         (f"clients: [{{name: '', keys: [{{sha256: {A}}}]}}]", "clients.0.name: expected"),
         (f"clients: [{{name: 'a b', keys: [{{sha256: {A}}}]}}]", "clients.0.name: expected"),
         (f"clients: [{{name: 'a\\n', keys: [{{sha256: {A}}}]}}]", "clients.0.name: expected"),
@@ -115,7 +117,18 @@ def test_what_is_wrong_is_named_by_its_place_and_never_shown(text: str, message:
 
 
 @pytest.mark.parametrize(
-    "content", [b"\xff\xfe\x00", b"[" * 5000, b"!!python/object/apply:os.system [ls]", b"x" * 5_000_000]
+    "content",
+    [
+        b"\xff\xfe\x00",
+        b"[" * 5000,
+        b"!!python/object/apply:os.system [ls]",
+        b"x" * 5_000_000,
+        b"a: 2025-13-01",
+        b"a: " + b"9" * 5000,
+        b"a: !!timestamp x",
+        b"a: !!int ''",
+        b"a: !!bool 3",
+    ],
 )
 def test_no_content_makes_it_fail_otherwise(content: bytes) -> None:
     with pytest.raises(SettingsError, match="clients: expected"):

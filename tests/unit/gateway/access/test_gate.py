@@ -318,3 +318,16 @@ def test_a_jwks_file_is_looked_for_beside_the_clients_file(tmp_path: Path) -> No
     finally:
         os.chdir(before)
     assert paths == (Path("config/clients.yaml"), Path("config/jwks.json"))
+
+
+@pytest.mark.parametrize("first", [None, b"half of a", jwk_set(public_jwk("EdDSA", kid="other"))])
+def test_a_key_set_that_the_file_names_anew_is_taken_once_it_is_in_order(tmp_path: Path, first: bytes | None) -> None:
+    with running(tmp_path, CLIENTS) as gateway:
+        if first is not None:
+            replace(tmp_path / "jwks-2.json", first)
+        changed = gateway.write(CLIENTS + JWT.replace("jwks.json", "jwks-2.json"))
+        assert changed == (first is not None and first.startswith(b"{"))
+        assert not gateway.clients.look()
+        replace(tmp_path / "jwks-2.json", jwk_set())
+        assert gateway.clients.look()
+        assert gateway.raw(("authorization", f"Bearer {token()}")).name == "shop"

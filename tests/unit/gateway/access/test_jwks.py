@@ -30,6 +30,7 @@ def test_keys_that_are_not_for_us_are_left_out() -> None:
         public_jwk("RS256", alg="RS512", kid="other algorithm"),
         {"kty": "from the future", "kid": "x"},
         {"kid": "no kty"},
+        public_jwk("RS256", alg="none", kid="signs nothing"),
         {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "off the curve"},
     )
     assert set(parse_jwks(content, PATH, ALL)) == {"ES256"}

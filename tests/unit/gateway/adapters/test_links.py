@@ -104,6 +104,24 @@ def test_shards_are_links_of_their_own_and_settings_say_how_they_are_asked(regis
         close(links)
 
 
+def test_of_shards_all_that_are_put_aside_are_counted_and_none_that_left(registry: CollectorRegistry) -> None:
+    links = opened(registry, retrieval="127.0.0.1:1,127.0.0.1:2;127.0.0.1:3,127.0.0.1:4")
+
+    def aside() -> float | None:
+        return registry.get_sample_value("twostage_gateway_replicas_aside", {"stage": "retrieval"})
+
+    try:
+        for replicas in links.retrieval:
+            for _ in range(5):
+                replicas.all()[0].note(Outcome.FAILED)
+        assert aside() == 2
+        # Every channel is opened anew, e.g. with another certificate.
+        links.retrieval[0].reopen()
+        assert aside() == 1
+    finally:
+        close(links)
+
+
 def test_second_attempts_and_times_are_counted_by_stage(registry: CollectorRegistry) -> None:
     metrics = CallMetrics(registry)
     told = metrics.of_stage("retrieval")

@@ -367,7 +367,7 @@ def test_of_a_shard_with_several_replicas_one_that_holds_the_generation_is_asked
         # Nobody holds it any more in one shard.
         for replica in targets[1].connections():
             replica.held = frozenset([9])
-        with pytest.raises(StageUnavailable, match="shard 1 of 3: no replica was found"):
+        with pytest.raises(StageWithoutGeneration, match="shard 1 of 3: no replica holds the generation any more"):
             ask(generation, targets)
 
 

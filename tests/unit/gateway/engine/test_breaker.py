@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.engine.breaker import Breaker, BreakerPolicy
+from gateway.engine.breaker import Breaker, BreakerPolicy, Ticket
 
 POLICY = BreakerPolicy()
 
@@ -126,6 +126,52 @@ def test_calls_beyond_the_patient_ones_are_not_given_all_their_time(clock: Clock
         assert ticket is not None
         granted.append(ticket.patience_seconds)
     assert granted == [float("inf")] * POLICY.patient_count + [POLICY.patience_seconds] * 2
+
+
+def test_of_a_slow_stage_that_answers_nobody_any_more_late_calls_count_and_are_silence(clock: Clock) -> None:
+    # A call has 0.95 s, less than three times what answers take, so that each alone says nothing.
+    one, many = Breaker(clock=clock), Breaker(clock=clock)
+    for _ in range(20):
+        ask(one, clock, fails=False, seconds=0.4)
+    clock.now += 60
+    hung_at = clock.now
+    while (ticket := one.admit()) is not None:
+        assert clock.now - hung_at < 60
+        clock.now += 0.95
+        one.failed(ticket, "late, no answer within 950 ms", late_after_seconds=0.95)
+    assert 4.0 < clock.now - hung_at < 12.0
+    for _ in range(20):
+        ask(many, clock, fails=False, seconds=0.4)
+    hung_at, waiting = clock.now, [many.admit() for _ in range(POLICY.silent_count)]
+    while (ticket := many.admit()) is not None:
+        assert clock.now - hung_at < 60
+        waiting.append(ticket)
+        clock.now += 0.95 / POLICY.silent_count
+        late = waiting.pop(0)
+        assert late is not None
+        many.failed(late, "late, no answer within 950 ms", late_after_seconds=0.95)
+    assert 4.0 < clock.now - hung_at < 6.0
+
+
+def test_trials_teach_that_a_stage_is_slow_and_not_silent(clock: Clock) -> None:
+    breaker = Breaker(clock=clock)
+    for _ in range(20):
+        ask(breaker, clock, fails=False, seconds=0.01)
+    # Forty requests a second, each answered after 0.3 s from now on.
+    waiting: list[tuple[float, Ticket]] = []
+    answers: list[bool] = []
+    for _ in range(8 * 40):
+        while waiting and waiting[0][0] <= clock.now:
+            breaker.answered(waiting.pop(0)[1])
+        ticket = breaker.admit()
+        if ticket is not None:
+            waiting.append((clock.now + 0.3, ticket))
+        elif breaker.seconds_to_trial() == 0 and len(answers) % 12 == 0:
+            breaker.trial_answered(0.3)
+        answers.append(ticket is not None)
+        clock.now += 0.025
+    assert changes([(0.0, answer) for answer in answers]) == 2
+    assert all(answers[3 * 40 :])
 
 
 def test_a_call_that_had_too_little_time_says_nothing(clock: Clock) -> None:
@@ -272,6 +318,9 @@ def test_whatever_happens_it_lets_calls_through_exactly_while_closed_and_can_alw
     for _ in range(POLICY.most_proof_count):
         breaker.trial_answered()
     assert not is_open(breaker)
+    # Those that still wait may be silence, which the next call would find out.
+    for ticket in tickets:
+        breaker.left(ticket)
     assert breaker.admit() is not None
 
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 
 import pytest
 from google.protobuf import json_format
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.http.bodies import read_message, write_message
@@ -44,6 +45,9 @@ def test_nothing_said_is_an_empty_message(body: bytes) -> None:
         (b'{"count": 99999999999}', "count"),
         (b'{"userid": "ann"}', "userid"),
         (b'{"user_id": "\\ud800"}', "user_id"),
+        (b'{"filter": "\\ud800"}', "body"),
+        (b'{"\\ud800": 1}', "body"),
+        (b'{"blend": {"\\ud800": 1}}', "blend.key"),
         (b'{"blend": {"a": NaN}}', "blend[a]"),
         (b'{"recentItemIds": ["a", null]}', "recentItemIds[1]"),
         (b'{"context": {"time": "yesterday"}}', "context.time"),
@@ -57,6 +61,16 @@ def test_a_wrong_body_is_refused_by_the_name_of_the_field(body: bytes, field: st
     assert [each.field for each in refused.value.violations] == [field]
 
 
+def test_many_names_of_which_one_stands_twice_are_refused_in_no_time() -> None:
+    names = ",".join(f'"{number}":0' for number in range(200_000))
+    started = time.process_time()
+    with pytest.raises(InvalidField, match="'199999 twice'"):
+        read(f'{{{names},"199999":0}}'.encode())
+    # With the square of their number it was half an hour.
+    assert time.process_time() - started < 5
+
+
+@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=64), st.text(max_size=64).map(str.encode)))
 def test_whatever_comes_is_read_or_refused(body: bytes) -> None:
     with suppress(InvalidField):
@@ -71,6 +85,7 @@ _JSON = st.recursive(
 _NAMES = st.sampled_from([field.json_name for field in gateway_pb2.RecommendRequest.DESCRIPTOR.fields])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(_NAMES, _JSON, max_size=4))
 def test_whatever_stands_in_a_known_field_is_read_or_refused(body: dict[str, object]) -> None:
     with suppress(InvalidField):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from google.rpc import error_details_pb2  # type: ignore[import-untyped] # ships no type information
 
-from tests.certificates import Authority
+from tests.certificates import Authority, replace
 from tests.unit.gateway.http.faces import Face, face
 from tests.unit.twostage.rpc.echo import ERRORS
 from twostage.rpc.errors import STATUS_CODES
@@ -181,6 +181,34 @@ def test_a_body_that_comes_too_slowly_is_given_up(open_face: Face) -> None:
         assert slow.recv(4096).startswith(b"HTTP/1.1 408 ")
 
 
+def test_whoever_connects_and_does_not_ask_is_given_up_and_keeps_nobody_out() -> None:
+    beginnings = {
+        "says nothing": b"",
+        "stops within a head": b"POST /v1/recommend HTTP/1.1\r\nHost: h\r\n",
+        "sends on what was answered unread": b"POST /nothing HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\na",
+        "stops within a second head": b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\nGET",
+    }
+    with face(max_connections=len(beginnings), body_seconds=0.3) as small:
+        for beginning in beginnings.values():
+            silent = socket.create_connection(("127.0.0.1", small.server.port), 10)
+            silent.sendall(beginning)
+            time.sleep(0.05)
+            if beginning.startswith((b"POST /nothing", b"GET")):
+                silent.sendall(b"b")
+            threading.Thread(target=_read_to_end, args=(silent,)).start()
+        # One more than may be.
+        assert small.ask("/healthz", method="GET")[0] == 503
+        deadline = time.monotonic() + 10
+        while small.ask("/healthz", method="GET")[0] != 200:
+            assert time.monotonic() < deadline, "they hold their places"
+            time.sleep(0.05)
+
+
+def test_as_many_connections_are_taken_as_may_be() -> None:
+    with face(max_connections=1) as single:
+        assert single.ask(RECOMMEND, {})[0] == 200
+
+
 @pytest.mark.parametrize(
     ("method", "path", "headers", "status", "words"),
     [
@@ -302,6 +330,34 @@ class TestTls:
         with face(tls_certificate=certificate, tls_key=key, tls_client_ca=tmp_path / "ca.pem") as mutual:
             assert _ready(mutual, authority, own)
             assert not _ready(mutual, authority)
+
+    def test_an_authority_that_is_taken_out_counts_for_no_new_connection(self, tmp_path: Path) -> None:
+        authority, old, new = Authority(), Authority("old"), Authority("new")
+        certificate, key = authority.sign().write(tmp_path, "server")
+        trusted = tmp_path / "ca.pem"
+        replace(trusted, old.pem)
+        of_old, of_new = old.sign("client").write(tmp_path, "old"), new.sign("client").write(tmp_path, "new")
+        with face(tls_certificate=certificate, tls_key=key, tls_client_ca=trusted, reload_seconds=0.05) as mutual:
+            assert _ready(mutual, authority, of_old)
+            assert not _ready(mutual, authority, of_new)
+            replace(trusted, new.pem)
+            deadline = time.monotonic() + 10
+            while not _ready(mutual, authority, of_new):
+                assert time.monotonic() < deadline, "the new authority was not taken"
+                time.sleep(0.05)
+            assert not _ready(mutual, authority, of_old)
+            assert _metric(mutual, "twostage_reloads_total", what="tls_certificate", outcome="accepted") == 1
+            assert _metric(mutual, "twostage_tls_certificate_expiry_timestamp_seconds", certificate="tls_certificate")
+
+
+def _metric(one: Face, name: str, **labels: str) -> float | None:
+    return one.server.metrics.registry.get_sample_value(name, labels)
+
+
+def _read_to_end(connection: socket.socket) -> None:
+    with connection:
+        while connection.recv(4096):
+            pass
 
 
 def _ready(encrypted: Face, authority: Authority, own: tuple[Path, Path] | None = None) -> bool:

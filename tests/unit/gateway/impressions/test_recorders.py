@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -233,17 +234,46 @@ def test_a_disk_that_is_full_at_the_end_loses_what_it_counts(tmp_path: Path) -> 
     assert (log.written(), log.dropped()) == (0, {"io_error": 3})
 
 
-def test_an_end_that_takes_too_long_is_not_waited_for(tmp_path: Path) -> None:
-    class Slow(Folder):
-        def publish(self, kind: str, content: memoryview, unix_seconds: float) -> Path:
-            time.sleep(1.5)
-            return super().publish(kind, content, unix_seconds)
+class Hanging(Folder):
+    """A folder on a disk that does not answer until it is let go."""
 
-    with opened(Slow(tmp_path)) as log:
-        log.logs.recorder.note(served())
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.let_go = threading.Event()
+
+    def publish(self, kind: str, content: memoryview, unix_seconds: float) -> Path:
+        self.attempt_count += 1
+        self.let_go.wait(30.0)
+        return super().publish(kind, content, unix_seconds)
+
+
+def test_a_disk_that_hangs_keeps_nobody_waiting_and_what_finds_no_room_is_counted(tmp_path: Path) -> None:
+    folder = Hanging(tmp_path)
+    with opened(folder, Rolling(file_rows=1, seconds=0.05, queue_count=50)) as log:
+        log.logs.recorder.note(served("first"))
+        until(partial(tried, folder, 1))
+        answers = [served(f"r{number}") for number in range(500)]
         start = time.monotonic()
-        log.logs.close(0.05)
-        assert time.monotonic() - start < 1.0
+        for answer in answers:
+            log.logs.recorder.note(answer)
+        assert time.monotonic() - start < 5.0
+        assert log.dropped() == {"queue_full": 450}
+        folder.let_go.set()
+    assert names(logged(tmp_path)) == ["first", *(f"r{number}" for number in range(50))]
+
+
+def test_an_end_that_takes_too_long_is_not_waited_for_and_counts_what_is_not_written(tmp_path: Path) -> None:
+    folder = Hanging(tmp_path)
+    with opened(folder) as log:
+        for number in range(3):
+            log.logs.recorder.note(served(f"r{number}"))
+        log.logs.events.note([event()])
+        start = time.monotonic()
+        log.logs.close(1.5)
+        # Both logs together, not one after the other.
+        assert time.monotonic() - start < 2.5
+        assert (log.dropped(), log.dropped("events")) == ({"closed": 3}, {"closed": 1})
+        folder.let_go.set()
 
 
 def test_several_writers_share_a_folder(tmp_path: Path) -> None:

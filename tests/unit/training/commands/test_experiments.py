@@ -90,10 +90,20 @@ def test_a_forest_plot_is_drawn(log: Path, tmp_path: Path) -> None:
     assert (tmp_path / "forest.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_plot_that_cannot_be_written_is_told_in_a_line(log: Path, tmp_path: Path) -> None:
+    result = invoke("report", "--log", log, "--plot", tmp_path / "nowhere" / "forest.png")
+    assert result.exit_code == 1
+    assert "Error: --plot: expected a file that can be written: No such file or directory" in result.output
+
+
 def test_what_the_log_does_not_have_is_said(log: Path, tmp_path: Path) -> None:
     result = invoke("report", "--log", log, "--experiment", "gone")
     assert result.exit_code == 1
     assert "expected one of the log's (duel, ranker), received 'gone'" in result.output
+    assert (
+        "nobody did 'clickd' with what was shown, only clicked"
+        in invoke("report", "--log", log, "--experiment", "ranker", "--action", "clickd").output
+    )
     (tmp_path / "none").mkdir()
     assert "expected files of a log" in invoke("report", "--log", tmp_path / "none").output
     empty = write_log(tmp_path / "empty", [])

@@ -174,3 +174,5 @@ def test_check_says_what_came_from_the_log(tmp_path: Path) -> None:
     cells = [str(cell) for column in check(data, log).columns for cell in column.cells]
     assert "1 interactions; 2 items shown to somebody who did nothing with them" in cells
     assert read_with_log(data, None).logged is None
+    with pytest.raises(DataError, match="secret: expected a log that it is the secret of, there is none"):
+        read_with_log(data, None, tmp_path / "secret")

@@ -23,7 +23,7 @@ def test_the_sequential_interval_is_the_paper_s_theorem_2_2(count: int, alpha: f
     """sigma · sqrt(2 (n rho² + 1) / (n² rho²) · ln(sqrt(n rho² + 1) / alpha)), with its own tuning of rho."""
     sigma = 1.7
     tuned = -2 * math.log(alpha)
-    target = (tuned + math.log(tuned) + 1) / rho**2
+    target = (tuned + math.log(1 + tuned)) / rho**2
     half = sigma * math.sqrt(
         2 * (count * rho**2 + 1) / (count * rho) ** 2 * math.log(math.sqrt(count * rho**2 + 1) / alpha)
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -109,3 +111,38 @@ def test_answers_can_be_chosen_and_none_give_no_estimate(explored: Sample) -> No
 
 def test_an_action_nobody_did_is_estimated_as_nothing(explored: Sample) -> None:
     assert [each.value for each in estimate_exploration(explored, "bought")] == [0.0] * 4
+
+
+def test_answers_that_are_all_chance_say_nothing_of_the_best_items(tmp_path: Path) -> None:
+    """Where the pool has one item left, epsilon 1 shows it for certain, and yet it is no greedy one."""
+    policy = Exploration(epsilon=1.0, share=0.5, pool_count=1)
+    answers, events = [], []
+    for number in range(40):
+        shown = explore(range(3), 2, policy, f"r{number}")
+        assert [(each.item, each.propensity) for each in shown] == [(0, 1.0), (2, 1.0)]
+        answers.append(explored_answer(f"r{number}", [0, 2], [1.0, 1.0], epsilon=1.0, asked_count=2))
+        events.append(event(str(number), f"r{number}", "anna", "2"))
+    sample = read_sample(open_log(write_log(tmp_path / "log", answers, events)))
+    assert sample.explored.explored.tolist() == [False, True] * 40
+    assert estimate_exploration(sample, "clicked") == []
+    assert [each.value for each in estimate_exploration(sample, "clicked", 1.0)] == pytest.approx([0.5] * 4)
+
+
+def test_nothing_is_estimated_where_nothing_was_shown_that_the_policy_would_show(tmp_path: Path) -> None:
+    answers = [explored_answer("r1", [3, 0], [0.1, 0.9], epsilon=0.1, asked_count=2)]
+    sample = read_sample(open_log(write_log(tmp_path / "log", answers, [event("1", "r1", "anna", "0")])))
+    assert estimate_exploration(sample, "clicked") == []
+
+
+def explored_answer(
+    request_id: str, items: list[int], propensities: list[float], *, epsilon: float, asked_count: int
+) -> dict[str, object]:
+    return answer(
+        request_id,
+        "anna",
+        item_ids=[str(item) for item in items],
+        asked_count=asked_count,
+        exploration_epsilon=epsilon,
+        propensities=propensities,
+        ranking_positions=[item + 1 for item in items],
+    )

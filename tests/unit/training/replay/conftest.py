@@ -127,6 +127,13 @@ def serve_all(asked: World) -> dict[str, RecommendResponse]:
     asked.plans.current = usual
     ask("little time", RecommendRequest("ann", context=NOW), Hurried(5.0))
     ask("little time and pins", RecommendRequest("ann", pinned_item_ids=["item-201"], context=NOW), Hurried(5.0))
+    ask("little time and rules", REQUESTS["everything"], Hurried(5.0))
+    for about in ("exploration", "interleaving"):
+        asked.plans.current = PLANS[about]
+        caps = Diversity(0.1, (Cap("tags", 2),))
+        pinned = RecommendRequest("ann", pinned_item_ids=["item-90"], diversity=caps, context=NOW, count=15)
+        ask(f"little time and {about}", pinned, Hurried(5.0))
+    asked.plans.current = usual
     asked.route.ranking.is_down = True
     ask("no ranking", RecommendRequest("ann", context=NOW))
     ask("no ranking, with rules", REQUESTS["everything"])

@@ -123,10 +123,11 @@ class InProcessRankingServer:
 
 
 class OneRoute:
-    """Everybody holds one generation."""
+    """Everybody holds one generation; the gateway the one before it as well, where there is one."""
 
-    def __init__(self, generation: Generation) -> None:
+    def __init__(self, generation: Generation, before: Catalogue | None = None) -> None:
         self.catalogue = Catalogue(generation)
+        self.before = before
         self.retrieval = InProcessRetrieval(generation)
         self.ranking = InProcessRankingServer(generation)
 
@@ -135,7 +136,7 @@ class OneRoute:
         return Route(self.catalogue, self.retrieval, RankingAdapter(calls))
 
     def held(self, number: int) -> Catalogue | None:
-        return self.catalogue if number == self.catalogue.number else None
+        return next((each for each in (self.catalogue, self.before) if each and each.number == number), None)
 
     def choose_similar(self, item_id: str) -> Any:
         raise NotImplementedError
@@ -170,6 +171,10 @@ class World:
     @property
     def scorer(self) -> NumpyScorer:
         return self.route.ranking.scorer
+
+    def swap(self, before: Catalogue) -> None:
+        """Everybody holds the store's newest generation from now on."""
+        vars(self.route).update(vars(OneRoute(self.store.open(), before)))
 
 
 def open_stages(scorer: NumpyScorer) -> Any:

@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gateway.engine.budget import Budget
 from gateway.engine.ladder import Rung
-from tests.unit.training.replay.conftest import Served, serve_all
-from tests.unit.training.replay.served import SECRET, NumpyScorer, open_stages, world
+from gateway.engine.request import RecommendRequest
+from tests.bundles import make_store
+from tests.unit.training.replay.conftest import NOW, REQUESTS, Hurried, Served
+from tests.unit.training.replay.served import SECRET, TASTE_SHARES, NumpyScorer, open_stages, world
 from training.replay.replay import Replay, Replayed, Tally, chosen
 from training.replay.verdict import Verdict
 from twostage.impressions.impression import Impression
@@ -114,6 +117,23 @@ def test_a_generation_that_the_store_does_not_have_is_said(served: Served) -> No
     assert "9" in found.judgement.reasons[0]
 
 
+def test_answers_of_several_generations_are_made_again_from_their_own(tmp_path: Path) -> None:
+    with world(tmp_path) as asked:
+        first = asked.route.catalogue
+        before = asked.pipeline.recommend(RecommendRequest("ann", context=NOW), Budget(5.0))
+        make_store(tmp_path / "store", item_count=230, seed=5, with_sources=True, source_shares=TASTE_SHARES)
+        asked.swap(first)
+        after = asked.pipeline.recommend(RecommendRequest("ben", context=NOW), Budget(5.0))
+        asked.route.retrieval.is_down = True
+        # From the answer before the swap, in the generation that it was of.
+        remembered = asked.pipeline.recommend(RecommendRequest("ann", context=NOW), Budget(5.0))
+    assert [answer.generation for answer in (before, after, remembered)] == [1, 2, 1]
+    assert remembered.rung is Rung.CACHED
+    log = open_log(asked.folder)
+    replayer = Replay(asked.store, log, epsilon=1e-6, open_stages=open_stages(NumpyScorer()))
+    assert [each.judgement.verdict for each in replayer.run(chosen(log))] == [Verdict.SAME] * 3
+
+
 def test_where_retrieval_gave_others_than_the_bundle_the_logged_candidates_are_ranked(served: Served) -> None:
     logged = served.impression("little time")
     assert logged.rung == "FEWER_CANDIDATES"
@@ -160,7 +180,11 @@ def test_verdicts_are_counted_by_rung(served: Served) -> None:
 @pytest.mark.parametrize("candidate_count", [10, 2000])
 def test_candidates_are_logged_when_asked_for(tmp_path: Path, candidate_count: int) -> None:
     with world(tmp_path, candidate_count=candidate_count) as asked:
-        serve_all(asked)
+        asked.pipeline.recommend(REQUESTS["a person"], Budget(5.0))
+        asked.pipeline.recommend(REQUESTS["a person"], Hurried(5.0))
+        asked.route.retrieval.is_down = True
+        asked.pipeline.recommend(REQUESTS["nobody"], Budget(5.0))
+    assert open_log(asked.folder).impression_count() == 3
     for batch in open_log(asked.folder).impressions(["rung", "candidates_found", "candidate_rows", "candidate_scores"]):
         for row in batch.to_pylist():
             found = row["candidates_found"]

@@ -89,6 +89,9 @@ def test_the_search_says_that_nothing_was_kept_up_with(address: str, servicer: S
         (["--rate", "5"], "--rate and --seconds are needed"),
         (["--find-saturation", "--out", "x.csv"], "--out goes with one rate"),
         (["--rate", "0", "--seconds", "1"], "0"),
+        (["--rate", "nan", "--seconds", "1"], "nan is not a finite number"),
+        (["--rate", "1", "--seconds", "inf"], "inf is not a finite number"),
+        (["--rate", "1", "--seconds", "1", "--timeout-ms", "nan"], "nan is not a finite number"),
     ],
 )
 def test_what_does_not_go_together_is_refused(arguments: list[str], message: str) -> None:

@@ -56,6 +56,14 @@ def test_no_experiments_are_fine(tmp_path: Path) -> None:
         ("experiments: [{name: e, name: f}]", "expected YAML: the key 'name' twice"),
         ("experiments: [", "expected YAML: while parsing"),
         (b"\xff\xfe\x00", "expected YAML: "),
+        ("!!int ''", "expected YAML: "),
+        ("!!bool x", "expected YAML: "),
+        ("!!timestamp x", "expected YAML: "),
+        ("!!set [{a: b}]", "expected YAML: "),
+        (
+            f"experiments: [{{name: e, traffic: 0x{'f' * 4_000}, {AN_ARM}}}]",
+            "experiment 'e': traffic: expected a valid number, received a number of too many digits",
+        ),
         (f"experiments: [{{name: e, trafic: 0.1, {AN_ARM}}}]", "experiment 'e': trafic: expected no such key"),
         (
             f"experiments: [{{name: e, traffic: 0, {AN_ARM}}}]",

@@ -121,13 +121,13 @@ def test_nobody_is_hedged_who_answers_in_time_or_where_hedges_are_off() -> None:
 def test_hedges_end_with_their_budget() -> None:
     with scripted("a", "b") as ((a, b), replicas):
         a.seconds = b.seconds = 0.1
-        calls, told = make(replicas)
+        calls, told = make(replicas, retry_share=0.0)
         threads = [threading.Thread(target=lambda: ask(calls)) for _ in range(40)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        # A reserve of ten, and a twentieth of forty requests.
+        # A reserve of ten, and a twentieth of forty requests; what takes very long is made again from that of retries.
         assert 10 <= told.hedges["won"] + told.hedges["lost"] <= 12
         assert a.asked_count + b.asked_count <= 40 + 12
         assert told.hedges["refused"] >= 20
@@ -299,11 +299,31 @@ def test_with_hedges_off_a_replica_that_hangs_is_put_aside_within_a_second_all_t
         stuck.join()
 
 
+@pytest.mark.parametrize("hedge_share", [0.0, 0.05])
+def test_nothing_is_tried_again_when_the_time_is_over_before(
+    monkeypatch: pytest.MonkeyPatch, hedge_share: float
+) -> None:
+    monkeypatch.setattr("twostage.rpc.calls.SAME_AGAIN_SECONDS", 30.0)
+    monkeypatch.setattr("twostage.rpc.asking.SAME_AGAIN_SECONDS", 30.0)
+    with scripted("a", "b") as ((a, b), replicas):
+        for each in (a, b):
+            each.error = NotReady("loading")
+        for number, replica in enumerate(replicas.all(), start=1):
+            replica.held = frozenset([number])
+        calls, _ = make(replicas, hedge_share=hedge_share, hedge_least_seconds=60.0)
+        before = time.monotonic()
+        with pytest.raises(NoAnswer) as caught:
+            ask(calls, seconds=20.0, holding=(1,))
+        assert code_of(caught.value) is grpc.StatusCode.UNAVAILABLE
+        assert time.monotonic() - before < 10
+        assert (a.asked_count, b.asked_count) == (1, 0)
+
+
 def test_one_that_fails_fast_is_not_favoured_for_having_no_work() -> None:
     outliers = Outliers(OutlierPolicy(first_seconds=60))
     with scripted("broken", "works", outliers=outliers) as ((broken, _), replicas):
         broken.error = RuntimeError("a defect")
-        calls, _ = make(replicas, hedge_least_seconds=2.0)
+        calls, _ = make(replicas, hedge_least_seconds=60.0)
         ended: Counter[str] = Counter()
         for _ in range(40):
             try:

@@ -48,6 +48,31 @@ def test_five_failures_in_a_row_put_a_replica_aside_and_an_answer_in_between_doe
     assert judged.told == [("host-0:1", "failed", 1.0)]
 
 
+def test_failures_that_are_not_the_larger_part_put_nobody_aside() -> None:
+    judged = Judged()
+    first, _ = judged.connections
+    for position in range(1000):
+        judged.note(first, FAILED if position % 5 in (0, 2) else ANSWERED)
+        assert not first.aside
+    for _ in range(40):
+        judged.note(first, FAILED, 2)
+        judged.note(first, ANSWERED)
+    assert first.aside
+
+
+def test_whoever_leaves_while_put_aside_is_told_of() -> None:
+    left: list[str] = []
+    outliers = Outliers(OutlierPolicy(), on_left=left.append)
+    first, second = outliers.join("host-0:1"), outliers.join("host-1:1")
+    for _ in range(5):
+        outliers.note(first, FAILED)
+    assert outliers.aside_count == 1
+    outliers.leave(second)
+    outliers.leave(first)
+    outliers.leave(first)
+    assert (outliers.aside_count, left) == (0, ["host-0:1"])
+
+
 def test_silence_counts_only_once_it_has_lasted() -> None:
     judged = Judged()
     first, _ = judged.connections

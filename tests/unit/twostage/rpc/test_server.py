@@ -90,6 +90,45 @@ def test_watchers_that_give_up_at_once_stop_nobody(started: ServiceServer) -> No
         assert health(channel) == SERVING
 
 
+def test_watchers_that_read_nothing_are_given_up_and_keep_nobody_from_being_told(started: ServiceServer) -> None:
+    started.set_serving()
+    host, _, port = started.address.rpartition(":")
+    with socket.create_connection((host, int(port)), 10) as deaf, connected(started.address) as channel:
+        deaf.sendall(_watches_without_a_window(20))
+        time.sleep(0.1)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        for _ in range(3):
+            watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=20)
+            assert next(watch).status == SERVING
+            watch.cancel()
+        assert health(channel) == SERVING
+
+
+def _watches_without_a_window(count: int) -> bytes:
+    """What a client sends that watches and takes in no byte of the answers: https://www.rfc-editor.org/rfc/rfc9113."""
+
+    def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+        return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
+
+    def header(name: bytes, value: bytes) -> bytes:
+        return bytes([0, len(name)]) + name + bytes([len(value)]) + value
+
+    headers = {
+        b":method": b"POST",
+        b":scheme": b"http",
+        b":path": b"/grpc.health.v1.Health/Watch",
+        b":authority": b"x",
+        b"te": b"trailers",
+        b"content-type": b"application/grpc",
+    }
+    block = b"".join(header(name, value) for name, value in headers.items())
+    sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, bytes([0, 4, 0, 0, 0, 0]))
+    for stream in range(1, 2 * count, 2):
+        # The headers end there, and with an empty message the stream.
+        sent += frame(1, 4, stream, block) + frame(0, 1, stream, bytes(5))
+    return sent
+
+
 def test_a_watcher_of_an_unknown_service_hears_that_it_is_unknown(started: ServiceServer) -> None:
     with connected(started.address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)

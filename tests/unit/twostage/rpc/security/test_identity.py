@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from cryptography.hazmat.primitives.serialization import load_pem_private_key as load_key
 
@@ -55,6 +55,11 @@ def encrypted(pair: Pair) -> bytes:
         (Pair(GOOD.certificate, AUTHORITY.sign().key), AUTHORITY.pem, "tls_key: expected the key of the certificate"),
         (Pair(GOOD.certificate, encrypted(GOOD)), AUTHORITY.pem, "tls_key: expected a key that is not encrypted"),
         (AUTHORITY.sign(key=ed25519.Ed25519PrivateKey.generate()), AUTHORITY.pem, "tls_key: expected an RSA or an EC"),
+        (
+            AUTHORITY.sign(key=ec.generate_private_key(ec.SECP256K1())),
+            AUTHORITY.pem,
+            "tls_key: expected one on secp256r1",
+        ),
         (AUTHORITY.sign(ends=timedelta(minutes=-1)), AUTHORITY.pem, "tls_certificate: expected one that holds now"),
         (GOOD, b"nothing", "tls_client_ca: expected certificates in PEM"),
     ],

@@ -90,6 +90,21 @@ def test_a_broken_file_changes_nothing_and_is_complained_about_once_until_it_is_
     assert numbers.metric("twostage_reload_refused") == 0
 
 
+def test_a_defect_of_the_reader_changes_nothing_and_tells_nothing_of_the_file(numbers: Numbers) -> None:
+    def read() -> tuple[int, Sequence[Path]]:
+        if "secret" in numbers.path.read_text():
+            raise KeyError(numbers.path.read_text())
+        return numbers.read()
+
+    reloaded = numbers.open(read)
+    put(numbers.path, "a secret")
+    assert [reloaded.look() for _ in range(3)] == [False] * 3
+    assert [call.kwargs["reason"] for call in numbers.warnings] == ["KeyError"]
+    assert numbers.metric("twostage_reload_refused") == 1
+    put(numbers.path, "2")
+    assert reloaded.look()
+
+
 def test_a_file_that_is_gone_changes_nothing(numbers: Numbers) -> None:
     reloaded = numbers.open()
     numbers.path.unlink()
