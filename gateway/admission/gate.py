@@ -21,6 +21,8 @@ from twostage.rpc.gates import Leave
 PREFIX = "/twostage.v1.RecommendationService/"
 UNLIMITED = ("GetStatus",)
 """Methods that are never refused for want of room: who wonders what goes on must get an answer."""
+MOST_TOLD_SECONDS = 86_400.0
+"""A client above its rate is told to come back in a day at the latest: RetryInfo cannot say any time."""
 _LOWERED = 5
 _WHOLE_RUNG = "FULL"
 
@@ -108,7 +110,8 @@ class AdmissionGate:
         who = caller.current()
         priority = who.priority - cost.lowered if cost.lowered else who.priority
         if who.requests_per_second is not None and (wait := self._buckets.take(who)):
-            raise self._overloaded(Refused(Reason.RATE, max(wait, LEAST_RETRY_SECONDS)), lane, who.priority)
+            seconds = min(max(wait, LEAST_RETRY_SECONDS), MOST_TOLD_SECONDS)
+            raise self._overloaded(Refused(Reason.RATE, seconds), lane, who.priority)
         asked = self._clock()
         crowded = len(lane.room) > 0
         try:

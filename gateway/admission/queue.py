@@ -34,7 +34,7 @@ class Reason(Enum):
     RATE = "rate"
     """Its caller asked more often than it may."""
     NO_THREAD = "no_thread"
-    """Not even a thread was left to look at it."""
+    """Not even a thread was left to look at it, or the threads did not keep up with those let in before it."""
 
 
 class Waiter:

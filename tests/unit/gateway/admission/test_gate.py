@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -12,6 +13,7 @@ from gateway.admission.gate import PREFIX, UNLIMITED
 from twostage.errors import DeadlineSpent, Overloaded
 from twostage.rpc import caller, request_event
 from twostage.rpc.caller import Caller
+from twostage.rpc.errors import to_status
 from twostage.v1 import gateway_pb2
 
 METHODS = [method.name for method in gateway_pb2.DESCRIPTOR.services_by_name["RecommendationService"].methods]
@@ -107,6 +109,19 @@ def test_a_caller_above_its_rate_is_refused_before_it_takes_a_place(
     assert sample(registry, "refused_total", lane="people", reason="rate", priority="8") == 1
     caller.set_current(Caller("other", requests_per_second=0.5))
     assert admission.gate.enter(f"{PREFIX}Recommend", Context()) is not None
+
+
+@pytest.mark.parametrize("rate", [1e-9, 1e-12, 5e-324])
+def test_a_rate_so_low_that_no_token_ever_comes_is_refused_like_any_other(admission: Admission, rate: float) -> None:
+    caller.set_current(Caller("seldom", requests_per_second=rate, burst=1))
+    leave = admission.gate.enter(f"{PREFIX}Recommend", Context())
+    assert leave is not None
+    leave()
+    with pytest.raises(Overloaded) as caught:
+        admission.gate.enter(f"{PREFIX}Recommend", Context())
+    # What is sent of it can be written.
+    assert to_status(caught.value).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert 0.75 * 86_400 <= caught.value.retry_after_seconds <= 1.25 * 86_400
 
 
 def test_one_whose_time_is_over_is_told_so(registry: CollectorRegistry) -> None:
