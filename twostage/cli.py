@@ -26,7 +26,7 @@ _COMMANDS = {
     "explain": ("twostage.commands.explain:explain", "Ask the gateway why an item is where it is, or what lost it."),
     "user": ("twostage.commands.user:user", "Show what is stored about a person, or delete it."),
     "status": ("twostage.commands.status:status", "Who holds which generation, health and versions."),
-    "generations": ("twostage.commands.generations:generations", "List, verify, roll back, remove a store's generations."),
+    "generations": ("twostage.commands.generations:generations", "List, verify, roll back, remove generations."),
     "keys": ("twostage.commands.keys:keys", "Make API keys for the gateway's clients."),
     "load": ("twostage.commands.load:load", "Send an open-loop load to a gateway."),
     "demo": ("twostage.commands.demo:demo", "Train, serve and recommend once, end to end."),
