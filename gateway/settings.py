@@ -15,7 +15,7 @@ from gateway.posing import MAX_CANDIDATE_COUNT
 from gateway.users.location import parse_users_location
 from gateway.users.opening import UsersAccess
 from twostage.generations.settings import PollSeconds, StoreLocation
-from twostage.rpc.calls import CallPolicy
+from twostage.rpc.asked_service import CallPolicy
 from twostage.rpc.outliers import OutlierPolicy
 from twostage.rpc.settings import GenerationNumber, Port, ServiceSettings, check_whole
 from twostage.rpc.targets import parse_target

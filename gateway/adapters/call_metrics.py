@@ -113,7 +113,7 @@ class CallMetrics:
 
 
 class StageCallMetrics:
-    """Counts second attempts at one stage; implements :class:`twostage.rpc.calls.CallWatcher`.
+    """Counts second attempts at one stage; implements :class:`twostage.rpc.asked_service.CallWatcher`.
 
     The request's log event gets a fact too, e.g. ``ranking_hedge="won"``.
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc
 
 from twostage.errors import NotReady
+from twostage.rpc.asked_service import AskedService
 from twostage.rpc.outliers import Outcome
 from twostage.rpc.question import NoAnswer, Question, more_telling
 from twostage.rpc.replica import Replica
-
-if TYPE_CHECKING:
-    from twostage.rpc.calls import Calls
 
 S = TypeVar("S")
 
@@ -47,8 +45,10 @@ class _Asking(Generic[S]):
         failure: Why there is none, as far as it is known.
     """
 
-    def __init__(self, calls: Calls[S], question: Question, ended: SimpleQueue[tuple[_Asking[Any], Any]]) -> None:
-        self._calls = calls
+    def __init__(
+        self, service: AskedService[S], question: Question, ended: SimpleQueue[tuple[_Asking[Any], Any]]
+    ) -> None:
+        self._service = service
         self._question = question
         self._ended = ended
         self._asked: list[Replica[S]] = []
@@ -60,15 +60,15 @@ class _Asking(Generic[S]):
         self.failure: NoAnswer | None = None
 
     def begin(self, first: Replica[S] | None) -> None:
-        calls = self._calls
-        calls.hedges.note_request()
-        calls.retries.note_request()
-        now = self._start(calls.first(self._question, first))
-        if calls.policy.hedge_share > 0 and calls.replicas.several:
-            usual = calls.latency.quantile(0.95)
+        service = self._service
+        service.hedges.note_request()
+        service.retries.note_request()
+        now = self._start(service.first(self._question, first))
+        if service.policy.hedge_share > 0 and service.replicas.several:
+            usual = service.latency.quantile(0.95)
             # While nothing was measured half the time is given to the first.
             seconds = (self._question.deadline - now) / 2 if usual is None else usual
-            self._usual_seconds = self._hedge_seconds = max(seconds, calls.policy.hedge_least_seconds)
+            self._usual_seconds = self._hedge_seconds = max(seconds, service.policy.hedge_least_seconds)
             self.wake_at = now + self._hedge_seconds
 
     def wake(self) -> None:
@@ -77,7 +77,7 @@ class _Asking(Generic[S]):
         if self._same_again:
             self._same_again = False
             try:
-                replica = self._calls.replicas.pick(holding=self._question.holding)
+                replica = self._service.replicas.pick(holding=self._question.holding)
             except NotReady:
                 replica = self._asked[-1]
             self._start(replica)
@@ -89,12 +89,12 @@ class _Asking(Generic[S]):
         if attempt not in self._pending:
             return False
         self._pending.remove(attempt)
-        calls, now = self._calls, time.perf_counter()
+        service, now = self._service, time.perf_counter()
         code = attempt.call.code()
         if code is grpc.StatusCode.OK:
             self._settle(attempt, now)
             return True
-        calls.note_failure(attempt.replica, code, now - attempt.began)
+        service.note_failure(attempt.replica, code, now - attempt.began)
         self.failure = more_telling(self.failure, NoAnswer(attempt.call, attempt.replica))
         if self._pending:
             # The other one may still answer.
@@ -128,12 +128,12 @@ class _Asking(Generic[S]):
         return now
 
     def _hedge(self) -> None:
-        calls, question = self._calls, self._question
+        service, question = self._service, self._question
         now = time.perf_counter()
-        if question.deadline - now < (calls.latency.quantile(0.5) or 0.0):
+        if question.deadline - now < (service.latency.quantile(0.5) or 0.0):
             return
         try:
-            other = calls.replicas.pick(exclude=self._asked, holding=question.holding)
+            other = service.replicas.pick(exclude=self._asked, holding=question.holding)
         except NotReady:
             return
         if other.failing or other.aside:
@@ -141,7 +141,7 @@ class _Asking(Generic[S]):
         first = self._pending[0]
         # Whoever was put aside meanwhile, is on trial, or takes that long is no longer just slow.
         is_lost = first.replica.aside or now - first.began >= _LOST_TIMES * self._usual_seconds
-        if calls.hedges.take() or (is_lost and calls.retries.take()):
+        if service.hedges.take() or (is_lost and service.retries.take()):
             self._start(other, is_hedge=True)
             return
         if not self._was_refused:
@@ -151,27 +151,27 @@ class _Asking(Generic[S]):
         self.wake_at = now + self._hedge_seconds
 
     def _settle(self, winner: _Attempt[S], now: float) -> None:
-        calls = self._calls
+        service = self._service
         self.answer, self.failure = winner.call.result(), None
         seconds = now - winner.began
-        calls.latency.record(seconds)
+        service.latency.record(seconds)
         winner.replica.note(Outcome.ANSWERED, seconds)
         for other in self._pending:
             other.call.cancel()
             if other.began < winner.began:
                 # It would have taken longer still, and leaving out the slow ones would make the p95 fall and fall.
-                calls.latency.record(now - other.began)
+                service.latency.record(now - other.began)
                 other.replica.note(Outcome.SILENT)
         if self._pending:
             self._tell("won" if winner.is_hedge else "lost")
         self._pending.clear()
 
     def _retry(self, failed: _Attempt[S]) -> bool:
-        if self._was_retried or not self._calls.may_retry(failed.call):
+        if self._was_retried or not self._service.may_retry(failed.call):
             return False
         self._was_retried = True
         try:
-            other = self._calls.replicas.pick(exclude=self._asked, holding=self._question.holding)
+            other = self._service.replicas.pick(exclude=self._asked, holding=self._question.holding)
         except NotReady:
             self.wake_at = time.perf_counter() + SAME_AGAIN_SECONDS
             self._same_again = self.wake_at < self._question.deadline
@@ -182,11 +182,11 @@ class _Asking(Generic[S]):
         return True
 
     def _tell(self, outcome: str) -> None:
-        if self._calls.watcher is not None:
-            self._calls.watcher.hedged(outcome)
+        if self._service.watcher is not None:
+            self._service.watcher.hedged(outcome)
 
 
-def ask_together(questions: Sequence[tuple[Calls[Any], Question, Replica[Any] | None]]) -> list[Any]:
+def ask_together(questions: Sequence[tuple[AskedService[Any], Question, Replica[Any] | None]]) -> list[Any]:
     """Asks several services at once and waits for all their answers.
 
     Args:
@@ -200,7 +200,7 @@ def ask_together(questions: Sequence[tuple[Calls[Any], Question, Replica[Any] | 
         NotReady: There is no replica to ask first.
     """
     ended: SimpleQueue[tuple[_Asking[Any], Any]] = SimpleQueue()
-    askings = [_Asking(calls, question, ended) for calls, question, _ in questions]
+    askings = [_Asking(service, question, ended) for service, question, _ in questions]
     try:
         for asking, (_, _, first) in zip(askings, questions, strict=True):
             asking.begin(first)

@@ -14,8 +14,9 @@ from google.protobuf.wrappers_pb2 import StringValue
 from tests.unit.twostage.rpc.scripted import Scripted, scripted
 from twostage.errors import InvalidField, NotReady, Overloaded
 from twostage.latency import LatencyWindow
+from twostage.rpc.asked_service import CallPolicy
 from twostage.rpc.asking import ask_together
-from twostage.rpc.calls import CallPolicy, Calls
+from twostage.rpc.calls import Calls
 from twostage.rpc.outliers import Outcome, OutlierPolicy, Outliers
 from twostage.rpc.question import NoAnswer, Question, status_of
 
