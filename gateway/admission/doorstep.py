@@ -30,11 +30,6 @@ STATUS_THREAD_COUNT = 2
 MAX_STATUS_REQUEST_COUNT = 256
 """So many status requests may be asked at once; more are refused, for each holds memory until it is answered."""
 
-COMING_COUNT = 8
-"""So many calls may be on their way from here to the gate for any time; with more the threads do not keep up."""
-COMING_SECONDS = 0.02
-"""How long more of them may be on their way: a burst is taken in sooner than the threads see to it."""
-
 # How long written statuses are used, and how many there are, each with another time to try again.
 _STATUS_SECONDS = 0.25
 _STATUS_COUNT = 4
@@ -77,8 +72,6 @@ class Doorstep(grpc.ServerInterceptor):
         self._status_workers = CountingPool(STATUS_THREAD_COUNT, "status")
         self._apart = {f"{PREFIX}{name}" for name in UNLIMITED}
         self._wrapped: dict[str, tuple[object, Any]] = {}
-        self._clock = clock
-        self._keeping_up_at = clock()
 
     def close(self) -> None:
         """Ends its threads; the server must have stopped."""
@@ -96,17 +89,12 @@ class Doorstep(grpc.ServerInterceptor):
             return self._set_apart(method, handler) if method in self._apart else handler
         lane = cost.lane
         workers = self._workers
-        coming_count = workers.outstanding_count
-        for each in self._lanes:
-            coming_count -= each.in_flight_count + len(each.room)
         closed = lane.refuses_up_to
-        if closed < 0 and coming_count > lane.free_count:
-            # There will be no room once those have come to the gate who are on their way: many calls are taken in
-            # before one worker has run.
-            closed = lane.room.lowest_priority
-        if workers.outstanding_count >= workers.size or not self._keeps_up(coming_count):
+        if workers.outstanding_count >= workers.size:
             reason = Reason.NO_THREAD
-        elif closed >= 0 and closed >= max(self._known.of(handler_call_details.invocation_metadata) - cost.lowered, 0):
+        elif (closed >= 0 or (closed := self._expects(lane)) >= 0) and closed >= max(
+            self._known.of(handler_call_details.invocation_metadata) - cost.lowered, 0
+        ):
             reason = Reason.FULL
         else:
             return continuation(handler_call_details)
@@ -117,17 +105,16 @@ class Doorstep(grpc.ServerInterceptor):
         count()
         return self._refusing[lane.name]
 
-    def _keeps_up(self, coming_count: int) -> bool:
-        """Says whether the threads see to calls as they are let in.
+    def _expects(self, lane: Lane) -> int:
+        """As `Lane.refuses_up_to` once those have come to the gate who are on their way from here.
 
-        Where other programs take the cores, each thread that becomes runnable makes all others wait longer for the
-        interpreter, this one too. Then calls would stand in the transport, where nobody refuses them, until they are
-        too late; and those that were let in would be late as well.
+        Without it dozens are let through for each place, because many calls are taken in before one worker has run; and
+        the more workers there are to run, the longer this thread waits for the interpreter.
         """
-        if coming_count <= COMING_COUNT:
-            self._keeping_up_at = self._clock()
-            return True
-        return self._clock() - self._keeping_up_at <= COMING_SECONDS
+        coming_count = self._workers.outstanding_count
+        for each in self._lanes:
+            coming_count -= each.in_flight_count + len(each.room)
+        return lane.room.lowest_priority if coming_count > lane.free_count else -1
 
     def _handler(self, statuses: Iterator[grpc.Status]) -> Any:
         def refuse(_requests: Iterator[bytes], context: Any) -> bytes:

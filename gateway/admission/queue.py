@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 STANDING_SECONDS = 0.1
 """A room that has not been empty for so long stands."""
+STANDING_WAIT_SECONDS = 0.1
+"""So long the last in a room that stands may have to wait."""
 _PATIENCE_SECONDS = 1.0
 
 
@@ -34,7 +36,7 @@ class Reason(Enum):
     RATE = "rate"
     """Its caller asked more often than it may."""
     NO_THREAD = "no_thread"
-    """Not even a thread was left to look at it, or the threads did not keep up with those let in before it."""
+    """Not even a thread was left to look at it."""
 
 
 class Waiter:
@@ -116,15 +118,16 @@ class WaitingRoom:
     def __len__(self) -> int:
         return len(self._waiters)
 
-    def capacity(self, now: float, limit: int) -> int:
-        """How many may wait now: no more than are worked on once the room stands."""
-        if self._waiters and now - self._occupied_since > self._standing_seconds:
-            return min(self._capacity, limit)
-        return self._capacity
+    def capacity(self, now: float, pace: Pace) -> int:
+        """How many may wait now: once the room stands no more than are worked on, or have their turn soon."""
+        if not self._waiters or now - self._occupied_since <= self._standing_seconds:
+            return self._capacity
+        soon = int(STANDING_WAIT_SECONDS * pace.limit / pace.service_seconds) if pace.service_seconds > 0 else 0
+        return min(self._capacity, max(pace.limit, soon))
 
     def _place_count(self, now: float, pace: Pace) -> int:
         """How many may wait: `capacity`, and no more than the most patient would wait behind, but one."""
-        capacity = self.capacity(now, pace.limit)
+        capacity = self.capacity(now, pace)
         if pace.service_seconds <= 0:
             return capacity
         return min(capacity, max(1, int(max(self._patience) * pace.limit / pace.service_seconds)))
@@ -150,7 +153,7 @@ class WaitingRoom:
         """
         waiters = self._waiters
         self._note_patience(waiter.leave_by - now, now)
-        displaced = self._shrink(self.capacity(now, pace.limit))
+        displaced = self._shrink(self.capacity(now, pace))
         places = self._place_count(now, pace)
         reason: Reason | None = None
         if len(waiters) >= places and (not waiters or waiters[-1].priority >= waiter.priority):
@@ -174,7 +177,7 @@ class WaitingRoom:
     def next(self, now: float, pace: Pace) -> tuple[Waiter | None, list[Waiter]]:
         """Who is next, and those who cannot be served in time or have no room any more; all have left the room."""
         waiters = self._waiters
-        refused = self._shrink(self.capacity(now, pace.limit))
+        refused = self._shrink(self.capacity(now, pace))
         found: Waiter | None = None
         while waiters and found is None:
             first = waiters.pop(0)

@@ -17,8 +17,6 @@ from prometheus_client import CollectorRegistry
 
 from gateway.admission import admission as admission_module
 from gateway.admission.admission import Admission, AdmissionPolicy
-from gateway.admission.doorstep import COMING_COUNT, COMING_SECONDS
-from gateway.admission.gate import AdmissionGate
 from twostage.errors import Overloaded
 from twostage.rpc.errors import from_rpc_error
 from twostage.rpc.server import ServiceServer
@@ -164,34 +162,6 @@ def test_refusals_need_no_worker_and_status_has_threads_of_its_own(monkeypatch: 
         refusal(served.stub, QUESTION)
         assert served.refused(reason="no_thread", priority="") == 1
         served.stub.GetStatus(gateway_pb2.RecommendationServiceGetStatusRequest(), timeout=10)
-
-
-def test_calls_are_refused_while_the_threads_do_not_keep_up_with_those_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    arrivals = threading.Event()
-    enter = AdmissionGate.enter
-
-    def late(gate: AdmissionGate, method: str, context: Any) -> Any:
-        if method.endswith("/Recommend"):
-            arrivals.wait(20)
-        return enter(gate, method, context)
-
-    monkeypatch.setattr(AdmissionGate, "enter", late)
-    with serving(max_concurrency=40, max_waiting=40) as served:
-        # There is room for all of them, and no thread comes as far as to take it.
-        served.hold(COMING_COUNT + 1)
-        deadline = time.monotonic() + 10
-        while served.admission.workers.outstanding_count <= COMING_COUNT:
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        time.sleep(2 * COMING_SECONDS)
-        refusal(served.stub, QUESTION)
-        assert served.refused(reason="no_thread", priority="") == 1
-        served.stub.GetStatus(gateway_pb2.RecommendationServiceGetStatusRequest(), timeout=10)
-        arrivals.set()
-        served.servicer.release.set()
-        assert [call.result(10).rung for call in served.held] == [gateway_pb2.RUNG_FULL] * (COMING_COUNT + 1)
-        # As soon as they have come, others may.
-        assert served.stub.Recommend(QUESTION, timeout=10).rung == gateway_pb2.RUNG_FULL
 
 
 def test_a_caller_that_goes_away_while_it_waits_leaves_nothing_behind() -> None:

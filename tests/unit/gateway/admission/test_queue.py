@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.admission.queue import Pace, Reason, Waiter, WaitingRoom
 
+SLOW = Pace(limit=4, service_seconds=0.2)
 PACE = Pace(limit=4, service_seconds=0.0)
 
 
@@ -88,26 +89,37 @@ def test_a_room_that_stands_holds_no_more_than_are_worked_on() -> None:
     room = WaitingRoom(10)
     crowd = [waiter(5, deadline=10.0 + position) for position in range(8)]
     let_in(room, *crowd)
-    assert room.capacity(0.1, 4) == 10
-    assert room.capacity(0.11, 4) == 4
-    reason, displaced = room.offer(waiter(5), 0.2, PACE)
+    assert room.capacity(0.1, SLOW) == 10
+    assert room.capacity(0.11, SLOW) == 4
+    reason, displaced = room.offer(waiter(5), 0.2, SLOW)
     assert reason is Reason.FULL
     assert displaced == crowd[:3:-1]
     assert order(room, 0.2) == crowd[:4]
     # Empty for a moment: it stands still.
     let_in(room, waiter(), now=0.25)
-    assert room.capacity(0.25, 4) == 4
+    assert room.capacity(0.25, SLOW) == 4
     assert len(order(room, 0.25)) == 1
     # Empty for long: it is a buffer again.
     let_in(room, waiter(), now=1.0)
-    assert room.capacity(1.05, 4) == 10
+    assert room.capacity(1.05, SLOW) == 10
+
+
+def test_a_room_that_stands_holds_those_whose_turn_comes_within_a_tenth_of_a_second() -> None:
+    room = WaitingRoom(64)
+    let_in(room, *(waiter(5, deadline=10.0 + position) for position in range(8)))
+    # Each is worked on for 20 ms, four at once: the twentieth waits for 0.1 s.
+    assert room.capacity(0.2, Pace(4, 0.02)) == 20
+    assert room.offer(waiter(5), 0.2, Pace(4, 0.02)) == (None, [])
+    # Too slow for that; and as many as are worked on may wait in any case.
+    assert room.capacity(0.2, Pace(4, 0.2)) == 4
+    assert WaitingRoom(10).capacity(0.2, Pace(4, 0.001)) == 10
 
 
 def test_the_next_of_a_standing_room_shrinks_it_too() -> None:
     room = WaitingRoom(10)
     crowd = [waiter(5, deadline=10.0 + position) for position in range(8)]
     let_in(room, *crowd)
-    found, refused = room.next(0.2, PACE)
+    found, refused = room.next(0.2, SLOW)
     assert (found, refused) == (crowd[0], crowd[:3:-1])
     assert len(room) == 3
 
@@ -141,7 +153,7 @@ def test_everybody_is_let_in_or_refused_once_and_the_room_never_overflows(
     inside: list[Waiter] = []
     for what, priority, left, wait in steps:
         now += wait
-        allowed = room.capacity(now, limit)
+        allowed = room.capacity(now, pace)
         if what == "offer":
             new = waiter(priority, now + left, now + left)
             reason, displaced = room.offer(new, now, pace)
