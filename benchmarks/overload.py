@@ -106,20 +106,20 @@ def main(
         with _serving(store, Path(folder), servers, senders, generator_count, admission=True) as (stack, made):
             made.run(rate=first_rate / 2, seconds=_WARM_UP_SECONDS, timeout_seconds=timeout)
             found = find_saturation(
-                lambda rate: made.run(rate=rate, seconds=step_seconds, timeout_seconds=timeout).goodput(),
+                lambda rate: _goodput(made.run(rate=rate, seconds=step_seconds, timeout_seconds=timeout)),
                 first_rate=first_rate,
             )
             if not found.rate:
                 raise click.ClickException("the stack keeps up with nothing; is the machine busy with something else?")
             rate = times * found.rate
             # As long as the overload, for a peak of three seconds is not one that lasts.
-            peak = made.run(rate=found.rate, seconds=seconds / 2, timeout_seconds=timeout)
+            peak = made.run(rate=found.rate, seconds=seconds, timeout_seconds=timeout)
             runs = {"with admission": _overload(stack, store, made, rate=rate, seconds=seconds, timeout=timeout)}
             after = made.run(rate=found.rate * 0.8, seconds=3.0, timeout_seconds=timeout)
         with _serving(store, Path(folder), servers, senders, generator_count, admission=False) as (stack, made):
             made.run(rate=first_rate / 2, seconds=_WARM_UP_SECONDS, timeout_seconds=timeout)
             runs["without"] = _overload(stack, store, made, rate=rate, seconds=seconds, timeout=timeout)
-    peak_goodput = max(peak.goodput(), found.peak_goodput)
+    peak_goodput = _goodput(peak)
     tables = [
         _search_table(found.steps),
         _runs_table(
@@ -143,8 +143,13 @@ def main(
         out.write_text("\n\n".join([told, *(_markdown(table) for table in tables)]) + "\n", encoding="utf-8")
     if plot is not None:
         _draw(plot, runs, peak_goodput)
-    share = runs["with admission"].result.goodput() / peak_goodput
-    console.print(f"goodput with admission: {share:.1%} of the peak; aim: at least {GOODPUT_AIM:.0%}")
+    share = _goodput(runs["with admission"].result) / peak_goodput
+    console.print(f"whole answers in time with admission: {share:.1%} of the peak; aim: at least {GOODPUT_AIM:.0%}")
+
+
+def _goodput(result: LoadResult) -> float:
+    """Whole answers in time a second: low rungs are cheap, and would make an overload look like a feat."""
+    return result.goodput("RUNG_FULL")
 
 
 def _split_cores(text: str | None) -> tuple[set[int], set[int]]:
@@ -214,14 +219,14 @@ def _watch(children: tuple[ServiceProcess, ...], store: Path, usage: Usage, over
 
 
 def _search_table(steps: tuple[tuple[float, float], ...]) -> Table:
-    table = Table("offered a second", "answered in time a second", "share")
+    table = Table("offered a second", "answered in full and in time", "share")
     for rate, goodput in steps:
         table.add_row(f"{rate:.1f}", f"{goodput:.1f}", f"{goodput / rate:.0%}")
     return table
 
 
 def _runs_table(runs: dict[str, LoadResult], peak: float) -> Table:
-    names = ("offered", "sent", "in time", "of the peak", "by rung", "refused", "failed")
+    names = ("offered", "sent", "in time", "in full", "of the peak", "by rung", "refused", "failed")
     figures = ("accepted p50", "p99", "refusal p50", "p99 ms", "generator late", "CPU")
     table = Table("run", *names, *figures)
     for name, result in runs.items():
@@ -233,7 +238,8 @@ def _runs_table(runs: dict[str, LoadResult], peak: float) -> Table:
             f"{result.rate:.1f}/s",
             f"{result.sent_per_second:.1f}/s",
             f"{result.goodput():.1f}/s",
-            f"{result.goodput() / peak:.0%}",
+            f"{_goodput(result):.1f}/s",
+            f"{_goodput(result) / peak:.0%}",
             ", ".join(f"{rung.removeprefix('RUNG_')} {result.in_time(rung)}" for rung in sorted(result.latencies)),
             str(len(refused)),
             ", ".join(f"{code} {count}" for code, count in sorted(errors.items())) or "0",
