@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import grpc
 from prometheus_client import CollectorRegistry
 from structlog.typing import FilteringBoundLogger
 
-from gateway.access.clients import Clients, read_clients
 from gateway.access.clients_file import MAX_PRIORITY
-from gateway.access.gate import ClientGate
 from gateway.settings import GatewaySettings
 from twostage.rpc.caller import DEFAULT_PRIORITY
 from twostage.rpc.channels import OpenChannel
@@ -53,7 +51,7 @@ class Doors:
     ) -> None:
         self._seconds = settings.reload_seconds
         self._channels: SecureChannels | None = None
-        self._clients: Reloaded[Clients] | None = None
+        self._clients: Reloaded[Any] | None = None
         self.gates: tuple[Gate, ...] = ()
         if settings.stage_tls_ca is not None:
             self._channels = SecureChannels(
@@ -65,6 +63,10 @@ class Doors:
                 logger=logger,
             )
         if settings.clients is not None:
+            # Tokens and their keys take 15 MB, which a gateway that knows no clients need not have.
+            from gateway.access.clients import read_clients  # noqa: PLC0415
+            from gateway.access.gate import ClientGate  # noqa: PLC0415
+
             read = functools.partial(read_clients, settings.clients)
             self._clients = Reloaded("clients", [settings.clients], read, metrics, logger)
             self.gates = (ClientGate(self._clients, registry),)
