@@ -58,6 +58,23 @@ class Replay:
                 time.sleep(0.02)
             self.found(name, text)
 
+    def ask_at_once(self, caller: Caller, name: str, later: str) -> None:
+        """Asks what was recorded right after something began; on a busy machine its end, recorded later, may be there.
+
+        Args:
+            caller: Asks.
+            name: The case.
+            later: The case that was recorded when it had ended.
+        """
+        text = difference_of_call(caller, self.case(name))
+        end = time.monotonic() + TIMEOUT_SECONDS
+        ended = self.case(later)
+        while text and time.monotonic() < end:
+            if not difference_of_call(caller, ended):
+                text = ""
+            time.sleep(0.02)
+        self.found(name, text)
+
     @contextmanager
     def server(self, *flags: str) -> Iterator[Server]:
         """Starts a server that has not begun to listen yet."""

@@ -14,6 +14,11 @@ _RETRIES = "--max_num_load_retries=0"
 _POLICY = "model_version_policy { specific { versions: 1 versions: 2 } }"
 # Answered once the change has been made; at the recorded moment a little later.
 _LATER = {"reload.empty_list.status", "reload.policy.status_later", "reload.policy_back.status_later"}
+# Recorded before a change was made that had begun.
+_AT_ONCE = {
+    "reload.policy.status_at_once": "reload.policy.status_later",
+    "reload.policy_back.status": "reload.policy_back.status_later",
+}
 
 
 def _prepare(replay: Replay) -> str:
@@ -72,7 +77,10 @@ def replay_reloads(replay: Replay) -> None:
                 assert _reload(caller, *models) == code
             if name == "reload.labels":
                 reach(caller, "a", {2: "AVAILABLE", 1: "AVAILABLE"})
-            replay.ask(caller, name, within_seconds=20.0 if name in _LATER else 0.0)
+            if name in _AT_ONCE:
+                replay.ask_at_once(caller, name, _AT_ONCE[name])
+            else:
+                replay.ask(caller, name, within_seconds=20.0 if name in _LATER else 0.0)
 
 
 def replay_empty_base(replay: Replay) -> None:

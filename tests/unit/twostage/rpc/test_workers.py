@@ -16,7 +16,7 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
-from tests.ports import free_port
+from tests.ports import free_port, listens
 from tests.unit.twostage.rpc.echo import call_of, connected, failed, say_stub
 from tests.unit.twostage.rpc.test_metrics import read
 from tests.unit.twostage.rpc.worker_program import (
@@ -26,7 +26,6 @@ from tests.unit.twostage.rpc.worker_program import (
     ended,
     eventually,
     is_running,
-    listens,
     program,
     restarted,
     sample,
@@ -74,11 +73,11 @@ def test_sigterm_lets_the_work_of_every_worker_finish_and_takes_no_more() -> Non
         address = announced(child)["address"]
         channels = [stack.enter_context(connected(address)) for _ in range(20)]
         assert len({ask(channel, "pid") for channel in channels}) == 2
-        calls = [say_stub(channel).future(StringValue(value="sleep 0.8"), timeout=10) for channel in channels]
+        calls = [say_stub(channel).future(StringValue(value="sleep 2.5"), timeout=20) for channel in channels]
         time.sleep(0.2)
         child.send_signal(signal.SIGTERM)
-        eventually(lambda: not listens(address), 0.5)
-        assert [call.result(timeout=10).value for call in calls] == ["sleep 0.8"] * 20
+        eventually(lambda: not listens(address), 2.0)
+        assert [call.result(timeout=20).value for call in calls] == ["sleep 2.5"] * 20
         assert ended(child)[:2] == (0, [])
 
 

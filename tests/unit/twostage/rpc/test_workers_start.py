@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports import free_port
+from tests.ports import free_port, listens
 from tests.unit.twostage.rpc.echo import echo_server
 from tests.unit.twostage.rpc.worker_program import (
     MODULE,
@@ -22,7 +22,6 @@ from tests.unit.twostage.rpc.worker_program import (
     ended,
     eventually,
     is_running,
-    listens,
     program,
 )
 from twostage.rpc.workers import GIVE_UP_COUNT
