@@ -23,27 +23,13 @@ from model_server.errors import ServingError, invalid_argument
 from model_server.metadata import describe
 from model_server.metrics import Metrics
 from model_server.status import answer_status
+from twostage.rpc.http_status import HTTP_STATUS
 
 _MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _QUESTION = re.compile(rf"(?i){_MODEL}(?:/(metadata))?")
 _PREDICTION = re.compile(rf"(?i){_MODEL}:(classify|regress|predict)")
 _JSON = "application/json"
 _INT64_MAX = 2**63 - 1
-_HTTP = {
-    grpc.StatusCode.CANCELLED: 499,
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.ALREADY_EXISTS: 409,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.FAILED_PRECONDITION: 400,
-    grpc.StatusCode.ABORTED: 409,
-    grpc.StatusCode.OUT_OF_RANGE: 400,
-    grpc.StatusCode.UNIMPLEMENTED: 501,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.UNAUTHENTICATED: 401,
-}
 
 
 @dataclass(frozen=True)
@@ -97,7 +83,7 @@ class RestApi:
             text = self._describe(question, model) if question[4] else self._status(question, model)
         except ServingError as error:
             self._metrics.count_request(model, error.code.name)
-            return _error(_HTTP.get(error.code, 500), error.message)
+            return _error(HTTP_STATUS.get(error.code, 500), error.message)
         self._metrics.count_request(model, "OK")
         # The real server, too, names no method for what is not a prediction.
         self._metrics.time_request(model, "", "REST", (time.perf_counter() - began) * 1e6)

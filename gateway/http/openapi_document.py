@@ -20,7 +20,8 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 from gateway.http.calls import METHODS, SERVICE
-from gateway.http.errors import HTTP_STATUS, code_name
+from gateway.http.errors import code_name
+from twostage.rpc.http_status import HTTP_STATUS
 
 # Field numbers within descriptors, which comments are found by.
 _MESSAGES, _ENUMS, _SERVICES = 4, 5, 6
