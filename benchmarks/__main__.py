@@ -93,9 +93,7 @@ def _restart(stack: Stack) -> dict[str, float]:
         child.terminate()
         child.wait_stopped()
         child.start()
-        while not child.is_serving():
-            child.check_running(time.monotonic() + 60)
-            time.sleep(0.005)
+        child.wait_serving()
         seconds[child.name] = time.monotonic() - child.started_at
     return seconds
 

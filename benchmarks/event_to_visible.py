@@ -145,10 +145,7 @@ def _gateway(folder: Path, users: str) -> Iterator[str]:
     )
     gateway.start()
     try:
-        deadline = time.monotonic() + 60
-        while not gateway.is_serving():
-            gateway.check_running(deadline)
-            time.sleep(0.02)
+        gateway.wait_serving()
         yield str(gateway.announcement["address"])
     finally:
         gateway.terminate()

@@ -109,10 +109,7 @@ def _gateway(stack: Stack, more: tuple[str, ...]) -> ServiceProcess:
         on_line=lambda *_: None,
     )
     process.start()
-    deadline = time.monotonic() + 60
-    while not process.is_serving():
-        process.check_running(deadline)
-        time.sleep(0.05)
+    process.wait_serving()
     return process
 
 

@@ -97,6 +97,19 @@ class ServiceProcess:
         """True once the child has announced itself."""
         return self._serving.is_set()
 
+    def wait_serving(self, seconds: float = 60.0) -> None:
+        """Waits until the child has announced itself.
+
+        Args:
+            seconds: How long it may take from now.
+
+        Raises:
+            ChildFailedError: It ended, or the time ran out.
+        """
+        deadline = time.monotonic() + seconds
+        while not self._serving.wait(0.01):
+            self.check_running(deadline)
+
     def check_running(self, deadline: float) -> None:
         """Checks that a child that does not serve yet may still come to it.
 

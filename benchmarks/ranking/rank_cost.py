@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -153,10 +152,7 @@ def _serving(module: str, *flags: str) -> Iterator[ServiceProcess]:
     service = ServiceProcess.python(module, *flags, name=module, on_line=lambda *_: None)
     service.start()
     try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not service.is_serving():
-            service.check_running(deadline)
-            time.sleep(0.02)
+        service.wait_serving(_START_SECONDS)
         yield service
     except ChildFailedError as error:
         raise click.ClickException(str(error)) from None

@@ -86,10 +86,7 @@ def _server(store: Path, process_count: int) -> Iterator[ServiceProcess]:
     service = ServiceProcess.python("retrieval_service", *flags, name="retrieval", on_line=lambda *_: None)
     service.start()
     try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not service.is_serving():
-            service.check_running(deadline)
-            time.sleep(0.02)
+        service.wait_serving(_START_SECONDS)
         yield service
     except ChildFailedError as error:
         raise click.ClickException(str(error)) from None

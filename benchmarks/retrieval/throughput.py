@@ -109,10 +109,7 @@ def measure(store: Path, process_count: int, connection_count: int, seconds: flo
     )
     service.start()
     try:
-        deadline = time.monotonic() + _START_SECONDS
-        while not service.is_serving():
-            service.check_running(deadline)
-            time.sleep(0.02)
+        service.wait_serving(_START_SECONDS)
         command = [sys.executable, "-m", "benchmarks.retrieval.throughput", "--store", str(store)]
         command += ["--seconds", str(seconds), "--client", service.announcement["address"]]
         clients = [

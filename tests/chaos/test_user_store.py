@@ -52,10 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             on_line=lambda _, line: lines.append(line),
         )
         gateway.start()
-        deadline = time.monotonic() + 60
-        while not gateway.is_serving():
-            gateway.check_running(deadline)
-            time.sleep(0.01)
+        gateway.wait_serving()
         try:
             yield Place(redis, gateway, lines)
         finally:
@@ -212,10 +209,7 @@ def test_whether_redis_is_there_or_not_the_gateway_starts(tmp_path: Path) -> Non
     )
     gateway.start()
     try:
-        deadline = time.monotonic() + 60
-        while not gateway.is_serving():
-            gateway.check_running(deadline)
-            time.sleep(0.01)
+        gateway.wait_serving()
         with Client(str(gateway.announcement["address"]), timeout_seconds=10) as client:
             answer = client.recommend(PEOPLE[0], count=COUNT)
             assert UNAVAILABLE in answer.rung_reason

@@ -316,10 +316,7 @@ def test_up_serves_every_shard_by_a_process_of_its_own(tmp_path: Path) -> None:
 
 def start(process: ServiceProcess) -> None:
     process.start()
-    deadline = time.monotonic() + 60
-    while not process.is_serving():
-        process.check_running(deadline)
-        time.sleep(0.01)
+    process.wait_serving()
 
 
 def test_a_killed_shard_is_a_rung_lower_and_comes_back(sharded_store: Store, tmp_path: Path) -> None:

@@ -36,9 +36,7 @@ def start(*processes: ServiceProcess, seconds: float = 60.0) -> None:
         process.start()
     deadline = time.monotonic() + seconds
     for process in processes:
-        while not process.is_serving():
-            process.check_running(deadline)
-            time.sleep(0.01)
+        process.wait_serving(deadline - time.monotonic())
 
 
 def stop(process: ServiceProcess) -> None:

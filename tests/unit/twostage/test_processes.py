@@ -19,19 +19,12 @@ def child(script: str, lines: list[tuple[str, str]] | None = None) -> ServicePro
     )
 
 
-def wait_serving(process: ServiceProcess, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not process.is_serving():
-        process.check_running(deadline)
-        time.sleep(0.01)
-
-
 def test_a_child_serves_once_it_has_announced_itself_and_other_lines_pass() -> None:
     lines: list[tuple[str, str]] = []
     process = child(f"import time; print('hello'); {ANNOUNCE}; time.sleep(60)", lines)
     process.start()
     try:
-        wait_serving(process)
+        process.wait_serving(20)
         assert process.announcement["address"] == "127.0.0.1:1"
         assert lines == [("server", "hello")]
         assert process.exit_code() is None
@@ -44,7 +37,7 @@ def test_a_child_that_ends_first_is_named_with_its_last_words() -> None:
     process = child("import sys; sys.exit('port 1 is in use')")
     process.start()
     with pytest.raises(ChildFailedError, match=r"server ended with exit code 1: port 1 is in use"):
-        wait_serving(process)
+        process.wait_serving(20)
 
 
 def test_a_child_that_does_not_serve_in_time_is_named() -> None:
@@ -61,7 +54,7 @@ def test_a_child_that_does_not_serve_in_time_is_named() -> None:
 def test_a_child_that_ignores_the_request_to_stop_is_killed() -> None:
     process = child(f"import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); {ANNOUNCE}; time.sleep(60)")
     process.start()
-    wait_serving(process)
+    process.wait_serving(20)
     process.terminate()
     assert process.wait_stopped(timeout_seconds=0.3) == -9
 
@@ -77,7 +70,7 @@ def test_a_line_that_cannot_be_shown_does_not_stop_the_reading(capsys: pytest.Ca
 
     process = ServiceProcess("server", [sys.executable, "-c", f"print('odd'); {ANNOUNCE}"], on_line=refuse)
     process.start()
-    wait_serving(process)
+    process.wait_serving(20)
     process.wait_stopped()
     assert "server: a line could not be shown" in capsys.readouterr().err
 
