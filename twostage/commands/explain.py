@@ -12,14 +12,12 @@ from twostage.client import CallFailed, Client
 from twostage.commands.request_options import (
     TEXT,
     address_option,
-    any_of_option,
     blend_option,
-    count_option,
     filter_of,
     json_option,
+    person_and_rules,
     pin_option,
     ranker_option,
-    split,
     timeout_option,
 )
 from twostage.gateway_access import GatewayAccess
@@ -44,17 +42,7 @@ _OUTCOMES = {
 @click.command()
 @click.argument("item_id", type=TEXT)
 @click.option("--user", type=TEXT, default="", help="For whom; an unknown user gets the cold-start answer.")
-@click.option(
-    "--items", type=TEXT, callback=split, help="Recent item ids a,b,c, oldest first, instead of a stored history."
-)
-@click.option(
-    "--tag", "tags", type=TEXT, multiple=True, help="An interest of somebody without a history; may be repeated."
-)
-@count_option
-@any_of_option
-@click.option("--exclude", type=TEXT, callback=split, help="Item ids a,b,c not to recommend.")
-@click.option("--include-seen", is_flag=True, help="Also items that the person has already seen.")
-@click.option("--diversity", type=float, default=0.0, show_default=True, help="0..1.")
+@person_and_rules
 @click.option(
     "--cap", "caps", type=(TEXT, int), multiple=True, help="ATTRIBUTE N: at most N items may share a value of it."
 )

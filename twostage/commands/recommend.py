@@ -10,15 +10,13 @@ from twostage.commands.answer_table import print_answer
 from twostage.commands.request_options import (
     TEXT,
     address_option,
-    any_of_option,
     attribute_option,
     blend_option,
-    count_option,
     filter_of,
     json_option,
+    person_and_rules,
     pin_option,
     ranker_option,
-    split,
     timeout_option,
 )
 from twostage.gateway_access import GatewayAccess
@@ -29,17 +27,7 @@ from twostage.v1 import common_pb2
 
 @click.command()
 @click.option("--user", type=TEXT, default="", help="Whom to recommend to; an unknown user gets the cold-start answer.")
-@click.option(
-    "--items", type=TEXT, callback=split, help="Recent item ids a,b,c, oldest first, instead of a stored history."
-)
-@click.option(
-    "--tag", "tags", type=TEXT, multiple=True, help="An interest of somebody without a history; may be repeated."
-)
-@count_option
-@any_of_option
-@click.option("--exclude", type=TEXT, callback=split, help="Item ids a,b,c not to recommend.")
-@click.option("--include-seen", is_flag=True, help="Also items that the person has already seen.")
-@click.option("--diversity", type=float, default=0.0, show_default=True, help="0..1.")
+@person_and_rules
 @attribute_option
 @ranker_option
 @blend_option

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from twostage.v1 import common_pb2
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # What a request's count can hold; which counts make sense is for the gateway to say.
 _INT32 = click.IntRange(-(2**31), 2**31 - 1)
@@ -98,3 +101,25 @@ def filter_of(conditions: tuple[tuple[str, str], ...]) -> common_pb2.Filter:
             for name, values in conditions
         ]
     )
+
+
+def person_and_rules(command: F) -> F:
+    """Adds the options that say for whom and by which rules, but for ``--user``: items, tags, count, and so on."""
+    for option in reversed(_PERSON_AND_RULES):
+        command = option(command)
+    return command
+
+
+_PERSON_AND_RULES = (
+    click.option(
+        "--items", type=TEXT, callback=split, help="Recent item ids a,b,c, oldest first, instead of a stored history."
+    ),
+    click.option(
+        "--tag", "tags", type=TEXT, multiple=True, help="An interest of somebody without a history; may be repeated."
+    ),
+    count_option,
+    any_of_option,
+    click.option("--exclude", type=TEXT, callback=split, help="Item ids a,b,c not to recommend."),
+    click.option("--include-seen", is_flag=True, help="Also items that the person has already seen."),
+    click.option("--diversity", type=float, default=0.0, show_default=True, help="0..1."),
+)
