@@ -18,30 +18,19 @@ from gateway.engine.response import Explanation, Timing
 from gateway.engine.similar import SimilarRequest, SimilarRows
 from gateway.engine.stages import NO_QUOTAS, Ranked, RankedItem, Retrieved, Route, SimilarRoute
 from ranking_service.engine.selection import CapRule, descending, select
+from tests.unit.gateway import stages
 from twostage.bundle.generation import Generation
 from twostage.bundle.values_column import ValuesColumn
 
 DIMENSION = 4
 
 
-class Columns:
-    """Candidates as arrays."""
+class Columns(stages.Columns):
+    """Candidates as arrays, some of which were asked for by id."""
 
     def __init__(self, rows: Sequence[int], scores: Sequence[float], included: Sequence[bool]) -> None:
-        self._rows, self._scores = np.array(rows, np.uint32), np.array(scores, np.float32)
+        super().__init__(rows, scores)
         self._included = list(included)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def rows(self) -> NDArray[np.uint32]:
-        return self._rows
-
-    def scores(self) -> NDArray[np.float32]:
-        return self._scores
-
-    def score(self, index: int) -> float:
-        return float(self._scores[index])
 
     def sources(self, index: int) -> Sequence[str]:
         return ("included",) if self._included[index] else ("user_vector",)
