@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
 # Read when gRPC is loaded: its fork handlers now and then abort a child that a test starts.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import pytest
+import structlog
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _logging_as_ever() -> Iterator[None]:
+    """A service that a file's tests built in this process set the level and the stream for all files after it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
