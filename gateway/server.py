@@ -33,6 +33,7 @@ from gateway.stage_watch import StageWatch
 from gateway.status import asked_stages
 from gateway.users.metrics import UserStoreMetrics
 from gateway.users.opening import open_user_store
+from twostage.bundle.reads import GATEWAY_PREFIXES
 from twostage.bundle.store import Store
 from twostage.generations.keeper import Keeper
 from twostage.generations.metrics import GenerationMetrics
@@ -46,9 +47,6 @@ from twostage.v1 import gateway_pb2_grpc
 
 SERVICE = "gateway"
 SERVICE_NAME = "twostage.v1.RecommendationService"
-
-# Of a generation's files.
-_READ = ("items/",)
 
 
 def run(flags: Mapping[str, object]) -> int:
@@ -112,6 +110,8 @@ def _assemble(
         lambda number: _open_catalogue(store, number, len(links.retrieval), settings.taste_weights),
         logger=logger,
         poll_seconds=settings.generation_poll_seconds,
+        wait_seconds=settings.store_wait_seconds,
+        on_wait=lambda reason: server.tell_waiting(reason),  # noqa: PLW0108 - made below
         metrics=GenerationMetrics(
             registry,
             lambda number, state: server.metrics.set_generation(number, state),  # noqa: PLW0108 - made below
@@ -154,7 +154,12 @@ def _assemble(
     )
     planner = Planner(Plan(candidate_count=settings.candidate_count))
     watch_experiments = open_experiments(
-        settings.experiments, planner, logger=logger, registry=registry, on_close=opened.callback
+        settings.experiments,
+        planner,
+        logger=logger,
+        registry=registry,
+        on_close=opened.callback,
+        on_arms=observer.answers.keep_arms,
     )
     logs = open_logs(settings, registry)
     if logs is not None:
@@ -210,8 +215,8 @@ def _open_catalogue(store: Store, number: int, target_count: int, taste_weights:
         SettingsError: Retrieval has several targets, and they are not as many as the index has shards; or a weight is
             given to an action that is not recorded.
     """
-    store.fetch(number, _READ, models=False)
-    generation = store.open(number, verify=_READ)
+    store.fetch(number, GATEWAY_PREFIXES, models=False)
+    generation = store.open(number, verify=GATEWAY_PREFIXES)
     shard_count = len(generation.manifest.tower.index.shard_files)
     if target_count not in (1, shard_count):
         raise SettingsError(

@@ -158,11 +158,14 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
         loaded = self._require_loaded()
         events, rejections = EventReader(self._keeper.all).read(request.events, time.time)
         if events:
+            start = time.perf_counter()
             try:
                 loaded.users.record(events)
             except UserStoreUnavailable as error:
                 # All or none were stored; events are idempotent, so the caller may simply send them again.
                 raise NotReady("the user store cannot be written, send the events again", detail=str(error)) from error
+            finally:
+                self._observer.user_recorded(time.perf_counter() - start)
         if loaded.event_log is not None:
             loaded.event_log.note(events)
         self._observer.events_recorded(len(events), len(rejections))
@@ -190,6 +193,7 @@ class GatewayServicer(gateway_pb2_grpc.RecommendationServiceServicer):
         return gateway_pb2.RecommendationServiceGetStatusResponse(
             status=self._status.write(
                 self._keeper.all if self.loaded is not None else (),
+                self._keeper.waiting_for,
                 refused=self._keeper.refused,
                 preparing=self._keeper.preparing,
             ),

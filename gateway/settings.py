@@ -14,7 +14,7 @@ from gateway.engine.stage_times import StageTimes
 from gateway.posing import MAX_CANDIDATE_COUNT
 from gateway.users.location import parse_users_location
 from gateway.users.opening import UsersAccess
-from twostage.generations.settings import PollSeconds, StoreLocation
+from twostage.generations.settings import PollSeconds, StoreLocation, StoreWaitSeconds
 from twostage.rpc.asked_service import CallPolicy
 from twostage.rpc.outliers import OutlierPolicy
 from twostage.rpc.settings import GenerationNumber, Port, ServiceSettings, check_whole
@@ -33,6 +33,8 @@ class GatewaySettings(ServiceSettings):
         generation: The one that is answered from, and no other, whatever the store's CURRENT does; when unset CURRENT
             is followed.
         generation_poll_seconds: Between two looks at CURRENT, 1 by default; 0 looks never.
+        store_wait_seconds: How long to wait, not ready, for a first generation that can be served; then the process
+            ends with the reason. 0, the default, ends at once; ``forever`` for pods whose bundle comes later.
         users: The user store: a SQLite file, made when it does not exist, or the URL of a Redis server for several
             gateways, ``redis://host:port/number``, ``rediss://…`` for TLS or ``unix:///path``; docs/users.md.
         users_password: What Redis asks for; from the environment. A URL that carries one is refused.
@@ -48,6 +50,7 @@ class GatewaySettings(ServiceSettings):
         retrieval_connections: Connections to each replica of retrieval. One that serves its port with several processes
             needs several, about four for each process, for a connection stays with one of them.
         ranking_connections: Likewise to each replica of ranking.
+        resolve_seconds: How often a ``dns:///`` name of a stage is looked up again, 3 by default.
         candidate_count: How many candidates retrieval is asked for; never fewer than a request's own count, never
             more than the catalogue holds.
         experiments: A YAML file of experiments (docs/experiments.md), followed while the gateway runs; none when unset.
@@ -104,6 +107,7 @@ class GatewaySettings(ServiceSettings):
     store: StoreLocation
     generation: GenerationNumber | None = None
     generation_poll_seconds: PollSeconds = 1.0
+    store_wait_seconds: StoreWaitSeconds = 0.0
     users: Path | str
     users_password: SecretStr | None = None
     users_password_file: Path | None = None
@@ -115,6 +119,7 @@ class GatewaySettings(ServiceSettings):
     ranking: str = "127.0.0.1:50052"
     retrieval_connections: Connections = 1
     ranking_connections: Connections = 1
+    resolve_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 3.0
     candidate_count: Annotated[int, Field(ge=1, le=MAX_CANDIDATE_COUNT)] = 500
     experiments: Path | None = None
     admission: bool = True

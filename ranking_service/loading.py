@@ -20,6 +20,7 @@ from ranking_service.model_wait import wait_for_models
 from ranking_service.settings import RankingSettings
 from twostage.bundle.checksums import verify_files
 from twostage.bundle.generation import Generation
+from twostage.bundle.reads import ranking_prefixes
 from twostage.bundle.store import Store
 from twostage.features.context import Context
 from twostage.features.history import History
@@ -149,8 +150,7 @@ def open_verified(store: Store, number: int, *, models: bool = False) -> Generat
         BundleError: There is no store, no generation, or a file is not what the manifest says.
     """
     manifest = store.manifest(number)
-    tables = [path for entry in manifest.rankers.values() for path in (entry.candidate_table, entry.history_table)]
-    prefixes = ["items/", "ranking/", "golden/", manifest.tower.item_vectors, *(path for path in tables if path)]
+    prefixes = ranking_prefixes(manifest)
     store.fetch(number, prefixes, models=models)
     generation = store.open(number)
     verify_files(generation.path, manifest.files, prefixes)

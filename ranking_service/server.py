@@ -42,6 +42,8 @@ def build(settings: RankingSettings, logger: FilteringBoundLogger) -> tuple[Serv
         loading.prepare,
         logger=logger,
         poll_seconds=settings.generation_poll_seconds,
+        wait_seconds=settings.store_wait_seconds,
+        on_wait=lambda reason: server.tell_waiting(reason),  # noqa: PLW0108 - made below
         metrics=GenerationMetrics(
             registry,
             lambda number, state: server.metrics.set_generation(number, state),  # noqa: PLW0108 - made below
@@ -63,7 +65,7 @@ def build(settings: RankingSettings, logger: FilteringBoundLogger) -> tuple[Serv
         server.on_close(close)
 
     def prepare() -> None:
-        with loading.start(lambda missing: setattr(servicer, "detail", f"waiting: {missing}")):
+        with loading.start(lambda missing: keeper.tell_waiting(f"waiting: {missing}")):
             keeper.start(settings.generation)
         keeper.watch()
 

@@ -16,6 +16,7 @@ from twostage.messages.status import StatusWriter
 from twostage.rpc import request_event
 from twostage.rpc.deadlines import remaining_seconds
 from twostage.rpc.metrics import package_version
+from twostage.rpc.tracing import current
 from twostage.v1 import ranking_pb2, ranking_pb2_grpc
 
 SERVICE = "ranking"
@@ -29,13 +30,9 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         keeper: Holds the generations; requests are refused until it holds one.
         default_timeout_seconds: How long a request may take whose caller set no deadline.
         margin_seconds: What of the caller's time is kept for the way back.
-
-    Attributes:
-        detail: Why it does not serve yet, for GetStatus.
     """
 
     def __init__(self, keeper: Keeper[Held], default_timeout_seconds: float, margin_seconds: float) -> None:
-        self.detail = "loading"
         self._keeper = keeper
         self._default_timeout_seconds = default_timeout_seconds
         self._margin_seconds = margin_seconds
@@ -50,18 +47,21 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         """
         start = perf_counter()
         if not self._keeper.all:
-            raise NotReady("loading", detail=self.detail)
+            raise NotReady("loading", detail=self._keeper.waiting_for)
         held = self._keeper.held(request.generation)
         engine, scorer = held.engine, held.scorer
         query = to_query(request, engine.rows_of, engine.action_codes)
         left = remaining_seconds(
             context, self._default_timeout_seconds, least=self._margin_seconds, during="before ranking"
         )
+        began = perf_counter()
         try:
             ranked = engine.rank(query, scorer, left - self._margin_seconds)
         except RankingError as error:
             # The fault is the model's, not the caller's; another replica or a lower rung may do better.
             raise NotReady(str(error)) from error
+        # The model server's step is a call, which has a span of its own.
+        current.steps(began, ranked.timings_ms, without="model_server")
         request_event.attach(
             generation=engine.number,
             candidate_count=len(query.candidate_rows),
@@ -83,5 +83,7 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         del request, context
         keeper = self._keeper
         return ranking_pb2.RankingServiceGetStatusResponse(
-            status=self._status.write(keeper.all, self.detail, refused=keeper.refused, preparing=keeper.preparing)
+            status=self._status.write(
+                keeper.all, keeper.waiting_for, refused=keeper.refused, preparing=keeper.preparing
+            )
         )

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from twostage.generations.settings import PollSeconds, StoreLocation
+from twostage.generations.settings import PollSeconds, StoreLocation, StoreWaitSeconds
 from twostage.rpc.settings import GenerationNumber, Port, ServiceSettings
 
 
@@ -19,6 +19,8 @@ class RankingSettings(ServiceSettings):
         store: The store's folder or URL; required.
         generation: Serve this one and no other, whatever the store's CURRENT names; follow CURRENT when unset.
         generation_poll_seconds: Between two looks at CURRENT, 1 by default; 0 looks only at the start.
+        store_wait_seconds: How long to wait, not ready, for a first generation that can be served; then the process
+            ends with the reason. 0, the default, ends at once; ``forever`` for pods whose bundle comes later.
         model_server: Where the model server listens, ``host:port`` or ``unix:///path``.
         model_server_wait_seconds: How long the model server may take to have a generation's models, at the start and
             for every generation after; 60 by default.
@@ -38,6 +40,7 @@ class RankingSettings(ServiceSettings):
     store: StoreLocation
     generation: GenerationNumber | None = None
     generation_poll_seconds: PollSeconds = 1.0
+    store_wait_seconds: StoreWaitSeconds = 0.0
     port: Port = 50052
     metrics_port: Port = 9102
     model_server: Annotated[str, Field(min_length=1)] = "127.0.0.1:8500"

@@ -13,13 +13,11 @@ from retrieval_service.held import Held
 from retrieval_service.settings import RetrievalSettings
 from twostage.bundle.errors import BundleUnsupported
 from twostage.bundle.generation import Generation
+from twostage.bundle.reads import RETRIEVAL_PREFIXES
 from twostage.bundle.store import Store
 
 if TYPE_CHECKING:
     from retrieval_service.milvus.milvus_index import MilvusIndex
-
-_READ_FOLDERS = ("items/", "retrieval/", "golden/")
-"""What this service reads of a generation."""
 
 
 class Loading:
@@ -48,8 +46,8 @@ class Loading:
         """
         settings = self._settings
         started = time.perf_counter()
-        self._store.fetch(number, _READ_FOLDERS, models=False)
-        generation = self._store.open(number, verify=_READ_FOLDERS if settings.verify_checksums else ())
+        self._store.fetch(number, RETRIEVAL_PREFIXES, models=False)
+        generation = self._store.open(number, verify=RETRIEVAL_PREFIXES if settings.verify_checksums else ())
         shard_count = self._checked_shard_count(generation)
         verified = time.perf_counter()
         milvus = _milvus(settings, generation)

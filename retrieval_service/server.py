@@ -38,6 +38,8 @@ def build(settings: RetrievalSettings, logger: FilteringBoundLogger) -> tuple[Se
         Loading(settings, store, logger).prepare,
         logger=logger,
         poll_seconds=settings.generation_poll_seconds,
+        wait_seconds=settings.store_wait_seconds,
+        on_wait=lambda reason: server.tell_waiting(reason),  # noqa: PLW0108 - made below
         metrics=GenerationMetrics(
             registry,
             lambda number, state: server.metrics.set_generation(number, state),  # noqa: PLW0108 - made below

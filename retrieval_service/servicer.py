@@ -17,6 +17,7 @@ from twostage.generations.keeper import Keeper
 from twostage.messages.status import StatusWriter
 from twostage.rpc import request_event
 from twostage.rpc.metrics import package_version
+from twostage.rpc.tracing import current
 from twostage.v1 import retrieval_pb2, retrieval_pb2_grpc
 
 _LIBRARIES = ("ai-edge-litert", "faiss-cpu", "grpcio", "numpy")
@@ -46,14 +47,17 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
         number = held.number
         query = query_of(request, ids)
         resolve_ms = (time.perf_counter() - started) * 1e3
+        began = time.perf_counter()
         if request.HasField("shard"):
             asked = request.shard
             gathered = held.engine.gather(query, shared=asked.with_shared_sources, exhaustive=asked.exhaustive)
+            current.steps(began, gathered.timings_ms)
             response = retrieval_pb2.RetrieveResponse(generation=number, history_rows=query.history.rows.tolist())
             write_gathered(response, gathered, held.engine.shard, resolve_ms)
             _attach_gathered(number, gathered)
             return response
         candidates = held.engine.retrieve(query)
+        current.steps(began, candidates.timings_ms)
         self._count(number, candidates, query.count)
         return response_of(
             candidates,
@@ -89,7 +93,9 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
         """Tells what this replica holds; answered while loading too."""
         keeper = self._keeper
         return retrieval_pb2.RetrievalServiceGetStatusResponse(
-            status=self._status.write(keeper.all, refused=keeper.refused, preparing=keeper.preparing)
+            status=self._status.write(
+                keeper.all, keeper.waiting_for, refused=keeper.refused, preparing=keeper.preparing
+            )
         )
 
     def _count(self, generation: int, candidates: Candidates, count: int) -> None:

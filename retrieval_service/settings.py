@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from twostage.generations.settings import PollSeconds, StoreLocation
+from twostage.generations.settings import PollSeconds, StoreLocation, StoreWaitSeconds
 from twostage.rpc.security.private_files import read_secret
 from twostage.rpc.settings import GenerationNumber, Port, ServiceSettings
 
@@ -20,6 +20,8 @@ class RetrievalSettings(ServiceSettings):
         store: The folder or URL of the store whose generations are served.
         generation: Serve this one and no other, whatever the store's CURRENT names; follow CURRENT when unset.
         generation_poll_seconds: Between two looks at CURRENT; 0 looks only at the start.
+        store_wait_seconds: How long to wait, not ready, for a first generation that can be served; then the process
+            ends with the reason. 0, the default, ends at once; ``forever`` for pods whose bundle comes later.
         verify_checksums: True compares the sums of all files that are read before serving; about a second for each
             gigabyte.
         shard: Which of the index's shards this server searches, from 0, for gateways that merge all of them; the whole
@@ -40,6 +42,7 @@ class RetrievalSettings(ServiceSettings):
     store: StoreLocation
     generation: GenerationNumber | None = None
     generation_poll_seconds: PollSeconds = 1.0
+    store_wait_seconds: StoreWaitSeconds = 0.0
     verify_checksums: bool = True
     shard: Annotated[int, Field(ge=0)] | None = None
     milvus_uri: str | None = None

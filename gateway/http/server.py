@@ -25,8 +25,8 @@ from gateway.http.tls import HttpTls
 from twostage.gateway_access import AccessInvalid
 from twostage.rpc.address import AddressUnavailable, join_address, require_free
 from twostage.rpc.announcement import announce, announcement
-from twostage.rpc.channels import SERVICE_CONFIG, channel_options
 from twostage.rpc.complaint import complain
+from twostage.rpc.gateway_channel import gateway_channel_options
 from twostage.rpc.log import configure_logging
 from twostage.rpc.metrics import new_registry
 from twostage.rpc.metrics_endpoint import MetricsEndpoint
@@ -62,7 +62,7 @@ def run(flags: Mapping[str, object]) -> int:
     with ExitStack() as resources:
         try:
             channel = settings.gateway_access().channel(
-                settings.gateway, channel_options(settings.max_message_bytes, SERVICE_CONFIG)
+                settings.gateway, gateway_channel_options(settings.gateway, settings.max_message_bytes)
             )
             resources.callback(channel.close)
             server = HttpServer(settings, channel, logger)
@@ -171,7 +171,9 @@ class HttpServer:
             raise AddressUnavailable(join_address(host, port), SERVICE, error.strerror or str(error)) from error
         self.port = int(self._socket.getsockname()[1])
         if self._settings.metrics_port:
-            self._metrics_endpoint = MetricsEndpoint(self.metrics.registry, host, self._settings.metrics_port)
+            self._metrics_endpoint = MetricsEndpoint(
+                self.metrics.registry, host, self._settings.metrics_port, self._not_ready_reason
+            )
 
     async def serve(self, *, signals: bool = True) -> None:
         """Serves until a signal comes, or `stop` is called.
@@ -204,6 +206,11 @@ class HttpServer:
             self._metrics_endpoint.close()
         if self._socket is not None:
             self._socket.close()
+
+    def _not_ready_reason(self) -> str | None:
+        if self.app.draining:
+            return "stopping"
+        return None if self.started else "starting"
 
     def _on_signal(self, number: int) -> None:
         self._logger.info("stopping", signal=signal.Signals(number).name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -10,6 +11,9 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +30,9 @@ from grpc_status import rpc_status
 from retrieval_service.server import SERVICE_NAME, build
 from retrieval_service.settings import RetrievalSettings
 from tests.bundles import make_catalogue, make_store
+from tests.ports import free_port
 from twostage.bundle.store import Store
+from twostage.generations.first import Abandoned
 from twostage.v1 import common_pb2, retrieval_pb2, retrieval_pb2_grpc
 
 Request = retrieval_pb2.RetrieveRequest
@@ -363,3 +369,63 @@ def test_a_serving_process_never_imports_tensorflow(store: Store) -> None:
     """
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_service_without_its_bundle_waits_unready_with_the_reason_and_serves_once_it_is_there(
+    store: Store, tmp_path: Path
+) -> None:
+    folder, metrics_port = tmp_path / "store", free_port()
+    command = [sys.executable, "-m", "retrieval_service", "--store", str(folder), "--port", "0"]
+    flags = ["--metrics-port", str(metrics_port), "--store-wait-seconds", "forever"]
+    with subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert process.stdout is not None
+            waiting = json.loads(process.stderr.readline())
+            assert (waiting["event"], waiting["level"]) == ("waiting for a generation", "warning")
+            assert waiting["reason"].startswith(f"{folder}: no such store")
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/readyz", timeout=10)
+            assert refused.value.code == 503
+            assert f"waiting for a generation: {folder}: no such store" in refused.value.read().decode()
+            assert process.poll() is None
+            shutil.copytree(store.path, tmp_path / "aside")
+            (tmp_path / "aside").rename(folder)
+            address = json.loads(process.stdout.readline())["address"]
+            with grpc.insecure_channel(address) as channel:
+                answer = retrieval_pb2_grpc.RetrievalServiceStub(channel).Retrieve(Request(count=5), timeout=10)
+            assert len(answer.candidates.rows) == 5
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+
+
+def test_the_status_of_a_waiting_service_tells_the_reason(tmp_path: Path) -> None:
+    settings = RetrievalSettings(store=tmp_path / "none", port=0, metrics_port=0, store_wait_seconds=math.inf)
+    server, prepare = build(settings, structlog.get_logger())
+    server.start()
+
+    def wait() -> None:
+        with pytest.raises(Abandoned):
+            prepare()
+
+    preparing = threading.Thread(target=wait, daemon=True)
+    preparing.start()
+    try:
+        with grpc.insecure_channel(server.address) as channel:
+            stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
+            deadline = time.monotonic() + 30
+            while True:
+                status = stub.GetStatus(retrieval_pb2.RetrievalServiceGetStatusRequest(), timeout=5).status
+                if status.detail != "loading" or time.monotonic() > deadline:
+                    break
+                time.sleep(0.02)
+            assert not status.serving
+            assert status.detail.startswith(f"waiting for a generation: {tmp_path / 'none'}: no such store")
+            with pytest.raises(grpc.RpcError) as refused:
+                stub.Retrieve(Request(count=5), timeout=5)
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    finally:
+        server.stop(0)
+        preparing.join(10)
+    assert not preparing.is_alive()

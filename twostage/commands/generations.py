@@ -13,6 +13,7 @@ from twostage.bundle.open_store import open_store
 from twostage.bundle.remote_store import RemoteStore
 from twostage.bundle.rollback import roll_back
 from twostage.bundle.store import Store, byte_count
+from twostage.commands.sync import sync
 from twostage.commands.transfer_progress import transfer_progress
 from twostage.options import store_option
 from twostage.terminal import make_console
@@ -21,6 +22,9 @@ from twostage.terminal import make_console
 @click.group()
 def generations() -> None:
     """List, verify, roll back and remove a store's generations."""
+
+
+generations.add_command(sync)
 
 
 @generations.command("list")

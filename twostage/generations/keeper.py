@@ -16,11 +16,12 @@ from typing import Generic, Protocol, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
-from twostage.bundle.errors import BundleCorrupt, BundleError, GenerationMissing, StoreUnreachable, StoreUnwritable
+from twostage.bundle.errors import BundleError, StoreUnreachable, StoreUnwritable
 from twostage.bundle.store import Store
 from twostage.errors import DeadlineSpent, GenerationNotLoaded, InvalidField, NotReady, Overloaded
+from twostage.generations.first import Abandoned, FirstGeneration, Wait
 from twostage.generations.metrics import GenerationMetrics
-from twostage.generations.pointer import Pointer, manifest_stamp, named_by
+from twostage.generations.pointer import Pointer, manifest_stamp
 from twostage.generations.reason import DEFECTS, reason_of
 from twostage.generations.refusals import RETRY_SECONDS, Refusal, Refusals
 from twostage.generations.releases import Close, Releases
@@ -32,6 +33,7 @@ MAY_PASS: tuple[type[Exception], ...] = (
 """Failures of preparing after which the same generation may well be served later."""
 
 _JOIN_SECONDS = 5.0
+_WAITING_POLL_SECONDS = 1.0
 # While another generation was asked for so long and the active one was not, the others cannot answer from the active
 # one: they lag, or have refused it.
 _UNASKED_SECONDS = 3.0
@@ -57,10 +59,6 @@ class Engine(Protocol):
 E = TypeVar("E", bound=Engine)
 
 
-class Abandoned(Exception):
-    """Preparing was given up because nobody wants the generation any more; see :meth:`Keeper.require_wanted`."""
-
-
 class Keeper(Generic[E]):
     """Holds a process's generations; asked by any thread, changed by one of its own.
 
@@ -78,6 +76,8 @@ class Keeper(Generic[E]):
         may_pass: Failures after which the same generation may be served later.
         tend: Called after each look, with the numbers of the generations that are held or waited for.
         retry_seconds: The first and the longest wait after a failure that may pass.
+        wait_seconds: How long :meth:`start` waits for a generation that can be served.
+        on_wait: Told what is waited for, in the thread that calls :meth:`start`.
         clock: Tells the time in seconds.
     """
 
@@ -93,6 +93,8 @@ class Keeper(Generic[E]):
         may_pass: tuple[type[Exception], ...] = MAY_PASS,
         tend: Callable[[frozenset[int]], None] | None = None,
         retry_seconds: tuple[float, float] = RETRY_SECONDS,
+        wait_seconds: float = 0.0,
+        on_wait: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -103,6 +105,9 @@ class Keeper(Generic[E]):
         self._closer_of = closer_of
         self._may_pass = may_pass
         self._tend = tend
+        self._wait_seconds = wait_seconds
+        self._on_wait = on_wait
+        self._waiting_for = "loading"
         self._clock = clock
         self._refusals = Refusals(clock, retry_seconds)
         self._pointer = Pointer(store, logger)
@@ -162,6 +167,16 @@ class Keeper(Generic[E]):
         return self._refusals.newest_first
 
     @property
+    def waiting_for(self) -> str:
+        """Why nothing is held yet, in one line."""
+        return self._waiting_for
+
+    def tell_waiting(self, reason: str) -> None:
+        """Says why nothing is held yet."""
+        self._waiting_for = reason
+        self._on_wait(reason)
+
+    @property
     def preparing(self) -> int:
         """The generation that is being prepared, 0 when none is."""
         return self._preparing
@@ -176,6 +191,8 @@ class Keeper(Generic[E]):
     def start(self, pinned: int | None = None) -> E:
         """Prepares the generation that CURRENT names, or the newest earlier one that can be served, and holds it.
 
+        While there is none it is looked for again, for ``wait_seconds``.
+
         Args:
             pinned: Serve this generation instead, and no other, whatever CURRENT does.
 
@@ -184,37 +201,22 @@ class Keeper(Generic[E]):
 
         Raises:
             Exception: What kept the generation that is pinned or that CURRENT names from being served, when none of
-                the earlier ones can be either.
+                the earlier ones can be either and the wait is over.
         """
-        if pinned is not None:
-            self._pinned = True
-            self._hold((self._make(pinned),))
-            return self._held[0]
-        try:
-            current = self._store.current()
-        except (GenerationMissing, BundleCorrupt) as error:
-            named = named_by(error)
-            if named is None:
-                raise
-            self._refuse(named, error)
-            failure: Exception = error
-        else:
-            named = current
-            engine, failed = self._try(current)
-            if engine is not None:
-                self._seen = current
-                self._hold((engine,))
-                return engine
-            assert failed is not None
-            failure = failed
-        self._seen = named
-        for number in reversed([number for number in self._store.generations() if number < named]):
-            engine, _ = self._try(number)
-            if engine is not None:
-                self._hold((engine,))
-                self._logger.error("an earlier generation is served", generation=number, current=named)
-                return engine
-        raise failure
+        self._pinned = pinned is not None
+        first = FirstGeneration(
+            self._store,
+            self._try,
+            may_try=lambda number: self._refusals.may_try(number, self._stamp(number)),
+            refuse_missing=self._refuse_missing,
+            logger=self._logger,
+        )
+        poll_seconds = self._poll_seconds or _WAITING_POLL_SECONDS
+        wait = Wait(self._wait_seconds, poll_seconds, self._stopping, self.tell_waiting, self._clock)
+        engine = first.find(pinned, wait)
+        self._seen = first.named
+        self._hold((engine,))
+        return engine
 
     def watch(self) -> None:
         """Follows CURRENT from now on, in a thread of its own, and loads the generation before the active one."""

@@ -39,6 +39,7 @@ def service_parser(
         "config": ("FILE", "a YAML file with settings"),
         "store": ("DIR", "the store of generations"),
         "generation": ("N", "which generation is served; the store's current one"),
+        "store-wait-seconds": ("SECONDS", "how long to wait for a generation that can be served, or forever; 0"),
         **own,
         "host": ("HOST", "the address to listen on; 127.0.0.1"),
         "port": ("PORT", f"the gRPC port, 0 for any free one; {port}"),

@@ -1,4 +1,4 @@
-"""Health as `grpc.health.v1` tells it: the server's overall state under the empty name and each service's name."""
+"""Health as `grpc.health.v1` tells it: whether the server takes requests, and whether its process works at all."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from twostage.rpc.health_servicer import HealthServicer
 
 _Response = health_pb2.HealthCheckResponse
 
+LIVENESS = "liveness"
+"""The name under which a process that works is SERVING, also one that loads, waits for a bundle or drains.
+
+A probe that restarts what does not answer asks for this one: a server without a generation needs no restart.
+"""
+
 
 class Health:
-    """The health of one server; NOT_SERVING until told otherwise.
+    """The health of one server: NOT_SERVING until told otherwise, under the empty name and its services' names.
 
     Args:
         service_names: The full names of its services, e.g. ``twostage.v1.RankingService``.
@@ -21,7 +27,8 @@ class Health:
 
     def __init__(self, service_names: Iterable[str]) -> None:
         self._names = ("", *service_names)
-        self._servicer = HealthServicer(dict.fromkeys(self._names, _Response.NOT_SERVING))
+        states = dict.fromkeys(self._names, _Response.NOT_SERVING)
+        self._servicer = HealthServicer({**states, LIVENESS: _Response.SERVING})
 
     def add_to(self, server: grpc.Server) -> None:
         """Registers the service with a server that has not started."""

@@ -1,4 +1,4 @@
-"""The HTTP endpoint that exposes metrics; knows no gRPC, because the supervisor of workers serves it too."""
+"""The HTTP endpoint of metrics and probes; knows no gRPC, because the supervisor of workers serves it too."""
 
 from __future__ import annotations
 
@@ -13,26 +13,38 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from twostage.rpc.address import AddressUnavailable, join_address, require_free
 
-_PATH = "/metrics"
+METRICS_PATH = "/metrics"
+LIVENESS_PATH = "/livez"
+READINESS_PATH = "/readyz"
+
+NotReadyReason = Callable[[], str | None]
+"""Why requests are not taken now, None while they are; asked from any thread."""
 
 
 class MetricsEndpoint:
-    """``http://host:port/metrics``, served by threads of its own; any other path is answered 404.
+    """``http://host:port/metrics``, served by threads of its own, and beside it what probes ask.
+
+    ``/livez`` is 200 while the process works, ``/readyz`` 200 while it takes requests and else 503 with the reason as
+    text: for probes that speak no TLS, and for people. Any other path is answered 404.
 
     Args:
         registry: What is exposed.
         host: The address to listen on.
         port: The port to listen on, above 0.
+        not_ready: Says why requests are not taken; without it they always are.
 
     Raises:
         AddressUnavailable: The address cannot be listened on.
     """
 
-    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, host: str, port: int, not_ready: NotReadyReason = lambda: None
+    ) -> None:
         require_free(host, port, "metrics")
         server_class = _ServerV6 if ":" in host else _Server
         try:
-            self._server = make_server(host.strip("[]"), port, _only_metrics(registry), server_class, _QuietHandler)
+            application = _answers(registry, not_ready)
+            self._server = make_server(host.strip("[]"), port, application, server_class, _QuietHandler)
         except OSError as error:
             raise AddressUnavailable(join_address(host, port), "metrics", error.strerror or str(error)) from error
         self.address = join_address(host, self._server.server_port)
@@ -46,14 +58,23 @@ class MetricsEndpoint:
         self._thread.join()
 
 
-def _only_metrics(registry: CollectorRegistry) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
+def _answers(
+    registry: CollectorRegistry, not_ready: NotReadyReason
+) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
     expose: Callable[..., Iterable[bytes]] = make_wsgi_app(registry)
 
     def answer(environment: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environment.get("PATH_INFO") == _PATH:
+        path = environment.get("PATH_INFO")
+        if path == METRICS_PATH:
             return expose(environment, start_response)
-        start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"expected {_PATH}\n".encode()]
+        status, text = "404 Not Found", f"expected {METRICS_PATH}, {LIVENESS_PATH} or {READINESS_PATH}"
+        if path == LIVENESS_PATH:
+            status, text = "200 OK", "alive"
+        elif path == READINESS_PATH:
+            reason = not_ready()
+            status, text = ("200 OK", "ready") if reason is None else ("503 Service Unavailable", reason)
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{text}\n".encode()]
 
     return answer
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from types import TracebackType
@@ -41,6 +42,7 @@ from twostage.rpc.security.peer_names import PeerNames
 from twostage.rpc.security.server_tls import ServerTls
 from twostage.rpc.settings import ServiceSettings
 from twostage.rpc.signals import Interrupted, StopSignals
+from twostage.rpc.tracing.opening import CLOSE_SECONDS, open_tracer
 from twostage.rpc.worker import Worker
 
 # How often a draining server looks whether it is done.
@@ -76,7 +78,8 @@ class ServiceServer:
         worker: Which of several processes that share the port this is; None when it serves on its own.
 
     Raises:
-        SettingsError: The certificate, its key or the clients' authority are not what they should be.
+        SettingsError: The certificate, its key or the clients' authority are not what they should be, or traces are
+            asked for and the extra ``tracing`` is not installed.
     """
 
     def __init__(
@@ -103,10 +106,11 @@ class ServiceServer:
         self._tls = self._read_tls(security)
         if names := settings.allowed_client_names:
             gates = (PeerNames(names), *gates)
-        self._interceptor = ServerInterceptor(
-            self.metrics, RequestLogging(settings.log_requests, settings.slow_request_ms / 1e3), self.logger, gates
-        )
+        self._tracer = open_tracer(settings, service, self.metrics.registry, self.logger)
+        logging = RequestLogging(settings.log_requests, settings.slow_request_ms / 1e3)
+        self._interceptor = ServerInterceptor(self.metrics, logging, self.logger, gates, self._tracer)
         self._interceptor.not_ready = "loading"
+        self._not_ready: str | None = "loading"
         self._workers = workers or futures.ThreadPoolExecutor(settings.max_workers, thread_name_prefix="worker")
         self._server = grpc.server(
             self._workers,
@@ -161,18 +165,24 @@ class ServiceServer:
             raise AddressUnavailable(wanted, self.service, str(error)) from error
         if self.settings.metrics_port:
             self._metrics_endpoint = MetricsEndpoint(
-                self.metrics.registry, self.settings.host, self.settings.metrics_port
+                self.metrics.registry, self.settings.host, self.settings.metrics_port, lambda: self._not_ready
             )
         self._server.start()
+
+    def tell_waiting(self, reason: str) -> None:
+        """Says at ``/readyz`` what is waited for; until `set_serving`."""
+        self._not_ready = reason
 
     def set_serving(self) -> None:
         """Says SERVING and takes requests."""
         self._interceptor.not_ready = None
+        self._not_ready = None
         self._health.set_serving(serving=True)
         self.metrics.ready.set(1)
 
     def set_not_serving(self) -> None:
         """Says NOT_SERVING; requests that come all the same are still served, for clients learn of it late."""
+        self._not_ready = "stopping"
         self._health.set_serving(serving=False)
         self.metrics.ready.set(0)
 
@@ -184,13 +194,17 @@ class ServiceServer:
             hurry: Asked again and again; once it says True, the rest is cut off at once.
         """
         self.set_not_serving()
-        stopped = self._server.stop(self.settings.grace_seconds if grace_seconds is None else grace_seconds)
+        grace = self.settings.grace_seconds if grace_seconds is None else grace_seconds
+        deadline = time.monotonic() + grace
+        stopped = self._server.stop(grace)
         hurried = False
         while not stopped.wait(_POLL_SECONDS):
             if not hurried and hurry():
                 hurried = True
                 self._server.stop(0)
         self._workers.shutdown(wait=False, cancel_futures=True)
+        if self._tracer is not None:
+            self._tracer.close(0.0 if hurried else min(max(deadline - time.monotonic(), 0.0), CLOSE_SECONDS))
         self._health.close()
         if self._tls is not None:
             self._tls.close()

@@ -165,7 +165,9 @@ class _Workers:
         if settings.metrics_port:
             self._metrics = ProcessGroupMetrics(len(self._all), self._living)
             resources.callback(self._metrics.close)
-            endpoint = MetricsEndpoint(self._metrics.registry, settings.host, settings.metrics_port)
+            endpoint = MetricsEndpoint(
+                self._metrics.registry, settings.host, settings.metrics_port, self._not_ready_reason
+            )
             resources.callback(endpoint.close)
             self._metrics_address = endpoint.address
         self._announced = False
@@ -191,6 +193,12 @@ class _Workers:
             raise self._failure
         self._logger.info("stopped")
         return 0
+
+    def _not_ready_reason(self) -> str | None:
+        if self._kill_at is not None:
+            return "stopping"
+        # Read by the endpoint's threads; workers listen together when all have loaded the first time.
+        return None if any(each.serving for each in self._all) else "no worker serves yet"
 
     def _living(self) -> list[int]:
         return [each.running.pid for each in self._all if each.running is not None]

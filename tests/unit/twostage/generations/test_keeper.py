@@ -9,7 +9,8 @@ import pytest
 from tests.unit.twostage.generations.made_store import MadeEngine, MadeStore, numbers
 from twostage.bundle.errors import BundleCorrupt, StoreUnreachable
 from twostage.errors import GenerationNotLoaded, InvalidField, NotReady
-from twostage.generations.keeper import Abandoned, Keeper
+from twostage.generations.first import Abandoned
+from twostage.generations.keeper import Keeper
 
 
 def test_before_the_start_nothing_is_ready(made: MadeStore) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import http.client
 import random
 import socket
 import threading
@@ -14,6 +15,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from tests.ports import free_port
 from tests.unit.twostage.rpc.echo import SERVICE, call_of, connected, echo_server, failed, say_stub
 from twostage.rpc.address import AddressUnavailable
 from twostage.rpc.server import ServiceServer
@@ -42,6 +44,45 @@ def test_health_says_not_serving_until_told_otherwise(started: ServiceServer) ->
         assert [health(channel), health(channel, SERVICE)] == [SERVING, SERVING]
         started.set_not_serving()
         assert [health(channel), health(channel, SERVICE)] == [NOT_SERVING, NOT_SERVING]
+
+
+def test_a_process_that_works_is_alive_whether_or_not_it_serves(started: ServiceServer) -> None:
+    """What asks for liveness restarts what does not answer: nobody who loads, waits for a bundle or drains."""
+    with connected(started.address) as channel:
+        assert health(channel, "liveness") == SERVING
+        started.set_serving()
+        assert health(channel, "liveness") == SERVING
+        started.set_not_serving()
+        assert health(channel, "liveness") == SERVING
+
+
+def test_the_metrics_port_tells_probes_and_people_why_a_server_is_not_ready() -> None:
+    server = echo_server(metrics_port=free_port())
+    server.start()
+    try:
+        assert probe(server, "/readyz") == (503, "loading\n")
+        assert probe(server, "/livez") == (200, "alive\n")
+        server.tell_waiting("waiting for a generation: the store is empty")
+        assert probe(server, "/readyz") == (503, "waiting for a generation: the store is empty\n")
+        server.set_serving()
+        assert probe(server, "/readyz") == (200, "ready\n")
+        server.set_not_serving()
+        assert probe(server, "/readyz") == (503, "stopping\n")
+        assert probe(server, "/livez") == (200, "alive\n")
+        assert probe(server, "/other") == (404, "expected /metrics, /livez or /readyz\n")
+    finally:
+        server.stop(0)
+
+
+def probe(server: ServiceServer, path: str) -> tuple[int, str]:
+    assert server.metrics_address is not None
+    connection = http.client.HTTPConnection(server.metrics_address, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
 
 
 def test_a_draining_server_still_serves(started: ServiceServer) -> None:
