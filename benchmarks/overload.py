@@ -25,10 +25,10 @@ from benchmarks.process_usage import cpu_seconds, resident_megabytes
 from tests.bundles import make_store
 from twostage.bundle.histories import known_people
 from twostage.bundle.store import Store
-from twostage.load_processes import Generators, generators
-from twostage.open_loop import REFUSED, LoadResult
+from twostage.load.processes import Generators, generators
+from twostage.load.result import REFUSED, LoadResult
+from twostage.load.saturation import find_saturation
 from twostage.processes import ServiceProcess
-from twostage.saturation import find_saturation
 from twostage.stack import Ports, Stack
 from twostage.v1 import gateway_pb2
 
@@ -289,7 +289,7 @@ def _draw(path: Path, runs: dict[str, Overload], peak: float) -> None:
         result = run.result
         due = [
             outcome.due_seconds
-            for outcome in result.outcomes
+            for outcome in result.outcomes or ()
             if outcome.answered and outcome.latency_seconds <= result.timeout_seconds
         ]
         bins = np.arange(0, max(result.due_count / result.rate, 2.0), 1.0)

@@ -23,8 +23,8 @@ from rich.table import Table
 from twostage.bundle.histories import known_people
 from twostage.bundle.store import Store
 from twostage.generations.model_config import model_config_text
+from twostage.load.open_loop import run_load
 from twostage.model_server_process import model_server_process
-from twostage.open_loop import run_load
 from twostage.processes import ServiceProcess
 from twostage.v1 import gateway_pb2
 

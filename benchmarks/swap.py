@@ -16,11 +16,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from twostage.bundle.histories import histories_folder, known_people
-from twostage.bundle.manifest import Manifest
+from benchmarks.second_generation import publish_again
+from twostage.bundle.histories import known_people
 from twostage.bundle.store import Store
-from twostage.bundle.writer import GenerationWriter
-from twostage.open_loop import run_load
+from twostage.load.open_loop import run_load
 from twostage.stack import Ports, Stack
 from twostage.v1 import gateway_pb2, gateway_pb2_grpc
 
@@ -77,7 +76,7 @@ def main(store_path: Path, rate: float, seconds: float) -> None:
         store = Store(Path(folder) / "store")
         shutil.copytree(store_path, store.path)
         old = store.current()
-        new = _publish_again(store, old).generation
+        new = publish_again(store, old).generation
         stack = Stack(
             store,
             ports=Ports.free(),
@@ -92,21 +91,6 @@ def main(store_path: Path, rate: float, seconds: float) -> None:
             _measure(store, stack, console, rate=rate, seconds=seconds, numbers=(old, new))
         finally:
             stack.stop()
-
-
-def _publish_again(store: Store, number: int) -> Manifest:
-    """The generation once more, with the next number; CURRENT stays."""
-    generation = store.open(number)
-    manifest = generation.manifest
-    with GenerationWriter(store) as writer:
-        shutil.copytree(generation.path, writer.path, dirs_exist_ok=True)
-        (writer.path / "manifest.json").unlink()
-        for model in sorted({Path(file).parts[1] for file in manifest.model_files}):
-            shutil.copytree(store.models_path / model / str(number), writer.model_path(model))
-        fields = manifest.model_dump(exclude={"generation", "files", "model_files", "checksum"})
-        published = writer.publish(fields, make_current=False)
-    shutil.copytree(histories_folder(store, number), histories_folder(store, published.generation))
-    return published
 
 
 def _measure(

@@ -21,7 +21,8 @@ from tests.ports import free_port
 from twostage.bundle.histories import histories_folder, known_people
 from twostage.bundle.store import Store
 from twostage.generations.model_config import model_config_text
-from twostage.open_loop import LoadResult, run_load
+from twostage.load.open_loop import run_load
+from twostage.load.result import LoadResult
 from twostage.processes import ServiceProcess
 from twostage.v1 import gateway_pb2
 

@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from tests.integration.gateway.fleet import Processes, processes
-from twostage.open_loop import run_load
+from twostage.load.open_loop import run_load
 from twostage.processes import ServiceProcess
 from twostage.v1 import gateway_pb2
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from twostage.finite_numbers import FiniteFloat, FiniteRange
 from twostage.v1 import common_pb2
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,9 +56,9 @@ def weights(_context: click.Context, parameter: click.Parameter, values: tuple[s
         try:
             blend[action] = float(weight)
         except ValueError:
-            raise click.ClickException(
-                f"{_name(parameter)}: expected a number after the =, received {text!r}"
-            ) from None
+            blend[action] = math.nan
+        if not math.isfinite(blend[action]):
+            raise click.ClickException(f"{_name(parameter)}: expected a number after the =, received {text!r}")
     return blend
 
 
@@ -89,7 +91,7 @@ pin_option = click.option(
 attribute_option = click.option(
     "--attribute", "attributes", type=TEXT, multiple=True, help="An attribute to show; may be repeated."
 )
-timeout_option = click.option("--timeout-ms", type=click.FloatRange(min=1), default=2000.0, show_default=True)
+timeout_option = click.option("--timeout-ms", type=FiniteRange(min=1), default=2000.0, show_default=True)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
 
@@ -121,5 +123,5 @@ _PERSON_AND_RULES = (
     any_of_option,
     click.option("--exclude", type=TEXT, callback=split, help="Item ids a,b,c not to recommend."),
     click.option("--include-seen", is_flag=True, help="Also items that the person has already seen."),
-    click.option("--diversity", type=float, default=0.0, show_default=True, help="0..1."),
+    click.option("--diversity", type=FiniteFloat(), default=0.0, show_default=True, help="0..1."),
 )

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from twostage.bundle.open_store import open_store
 from twostage.bundle.store import Store
+from twostage.finite_numbers import FiniteRange
 from twostage.impressions.user_key import make_secret
 from twostage.options import store_option
 from twostage.processes import ChildFailedError
@@ -87,7 +88,7 @@ def _read_users(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option("--restart/--no-restart", default=True, show_default=True, help="Start a server again when it dies.")
 @click.option(
     "--wait-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
     help="How long the servers may take to serve.",

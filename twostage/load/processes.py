@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import grpc
 
 from twostage.gateway_access import GatewayAccess
-from twostage.open_loop import LoadResult, run_load
-from twostage.v1 import gateway_pb2
+from twostage.load.open_loop import run_load
+from twostage.load.requests import LoadRequest, Message, load_channel, load_requests
+from twostage.load.result import LoadResult
 
 _CONNECT_SECONDS = 30.0
 # What the processes are given to receive their work before the first request is due.
@@ -27,10 +28,11 @@ class _Work:
 
     address: str
     access: GatewayAccess
-    requests: tuple[bytes, ...]
+    requests: tuple[tuple[str, str, bytes], ...]
     rate: float
     seconds: float
     timeout_seconds: float
+    keep_outcomes: bool
     begins_at: float
 
 
@@ -48,7 +50,7 @@ class Generators:
     def __init__(
         self,
         address: str,
-        requests: Sequence[gateway_pb2.RecommendRequest],
+        requests: Sequence[Message | LoadRequest],
         *,
         access: GatewayAccess | None = None,
         process_count: int = 1,
@@ -60,7 +62,7 @@ class Generators:
             access = replace(access, token=access.token())
         self._address = address
         self._access = access
-        self._requests = tuple(request.SerializeToString() for request in requests)
+        self._requests = tuple(request.packed() for request in load_requests(requests))
         self._process_count = process_count
         # Spawned, not forked: gRPC's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
@@ -68,8 +70,8 @@ class Generators:
             process_count, mp_context=context, initializer=_begin, initargs=(tuple(sorted(cores)),)
         )
 
-    def run(self, *, rate: float, seconds: float, timeout_seconds: float) -> LoadResult:
-        """Sends ``rate`` requests a second, shared by all processes; see `twostage.open_loop.run_load`."""
+    def run(self, *, rate: float, seconds: float, timeout_seconds: float, keep_outcomes: bool = True) -> LoadResult:
+        """Sends ``rate`` requests a second, shared by all processes; see `twostage.load.open_loop.run_load`."""
         count = self._process_count
         begins_at = time.time() + _START_SECONDS
         works = []
@@ -78,7 +80,8 @@ class Generators:
             requests = self._requests[start:] + self._requests[:start]
             # Each one's requests fall into the gaps of the others'.
             moment = begins_at + position / rate
-            works.append(_Work(self._address, self._access, requests, rate / count, seconds, timeout_seconds, moment))
+            each = rate / count, seconds, timeout_seconds, keep_outcomes
+            works.append(_Work(self._address, self._access, requests, *each, moment))
         return LoadResult.merged(self._pool.map(_run, works))
 
     def close(self) -> None:
@@ -89,7 +92,7 @@ class Generators:
 @contextmanager
 def generators(
     address: str,
-    requests: Sequence[gateway_pb2.RecommendRequest],
+    requests: Sequence[Message | LoadRequest],
     *,
     access: GatewayAccess | None = None,
     process_count: int = 1,
@@ -109,8 +112,15 @@ def _begin(cores: tuple[int, ...]) -> None:
 
 
 def _run(work: _Work) -> LoadResult:
-    requests = [gateway_pb2.RecommendRequest.FromString(each) for each in work.requests]
-    with work.access.channel(work.address) as channel:
+    requests = [LoadRequest.unpacked(each) for each in work.requests]
+    with load_channel(work.access, work.address) as channel:
         grpc.channel_ready_future(channel).result(timeout=_CONNECT_SECONDS)
         time.sleep(max(0.0, work.begins_at - time.time()))
-        return run_load(channel, requests, rate=work.rate, seconds=work.seconds, timeout_seconds=work.timeout_seconds)
+        return run_load(
+            channel,
+            requests,
+            rate=work.rate,
+            seconds=work.seconds,
+            timeout_seconds=work.timeout_seconds,
+            keep_outcomes=work.keep_outcomes,
+        )

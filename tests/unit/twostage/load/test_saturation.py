@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twostage.saturation import KEPT_UP_SHARE, find_saturation
+from twostage.load.saturation import KEPT_UP_SHARE, find_saturation
 
 
 @pytest.mark.parametrize("capacity", [3.0, 20.0, 150.0, 4000.0])
