@@ -5,14 +5,18 @@ from __future__ import annotations
 import time
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from gateway.answer_metrics import AnswerMetrics
 from gateway.engine.ladder import Rung, StageFailure
+from gateway.engine.response import RecommendResponse
 from gateway.users.store import UserStoreUnavailable
 from twostage.rpc import request_event
+from twostage.rpc.tracing import current
 
 # A store that is down fails every request; once in so many seconds is enough to read about it.
 _COMPLAINT_SECONDS = 10.0
+_STORE_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 
 
 class Observer:
@@ -22,13 +26,18 @@ class Observer:
     ``twostage_gateway_rung_changes_total{rung}``, ``twostage_gateway_circuit_open{stage}``,
     ``twostage_gateway_circuit_openings_total{stage}``,
     ``twostage_gateway_stage_failures_total{stage, kind}``, ``twostage_gateway_asked_again_total{stage}``,
-    ``twostage_gateway_user_store_failures_total``, ``twostage_gateway_events_total{outcome}``.
+    ``twostage_gateway_user_store_failures_total``, ``twostage_gateway_user_store_seconds{operation}``,
+    ``twostage_gateway_events_total{outcome}``.
 
     Args:
         registry: Where the counters are registered; one observer to a registry.
+
+    Attributes:
+        answers: Counts answers to Recommend by what is in them.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.answers = AnswerMetrics(registry)
         recommendations = Counter(
             "twostage_gateway_recommendations_total", "Recommend answers by rung.", ("rung",), registry=registry
         )
@@ -78,14 +87,27 @@ class Observer:
             "Requests answered as for an unknown person because the user store failed.",
             registry=registry,
         )
+        store_seconds = Histogram(
+            "twostage_gateway_user_store_seconds",
+            "Seconds that the user store took, whether it failed or not: read (for Recommend), record (for events).",
+            ("operation",),
+            registry=registry,
+            buckets=_STORE_BUCKETS,
+        )
+        self._read_seconds, self._record_seconds = store_seconds.labels("read"), store_seconds.labels("record")
         events = Counter("twostage_gateway_events_total", "Events by outcome.", ("outcome",), registry=registry)
         self._accepted, self._rejected = events.labels("accepted"), events.labels("rejected")
         self._logger = structlog.get_logger(service="gateway")
         self._complained_at = float("-inf")
 
-    def answered(self, rung: Rung) -> None:
-        """Counts an answer to Recommend."""
+    def answered(self, response: RecommendResponse, seconds: float) -> None:
+        """Counts an answer to Recommend, and how long it took."""
+        rung = response.rung
         self._by_rung[rung].inc()
+        self.answers.answered(response, seconds)
+        if (span := current.current()) is not None:
+            arms = [f"{experiment}/{arm}" for experiment, arm in response.arms]
+            span.note(rung_reason=response.rung_reason, arms=arms, ranker=response.ranker)
         if rung is not self._last_rung:
             # Of two threads here at once one change may be lost or counted twice, which nobody needs to the unit.
             if self._last_rung is not None:
@@ -126,6 +148,14 @@ class Observer:
         if now - self._complained_at >= _COMPLAINT_SECONDS:
             self._complained_at = now
             self._logger.warning("user store unavailable", error=str(error))
+
+    def user_read(self, seconds: float) -> None:
+        """Takes how long the user store took to read a person."""
+        self._read_seconds.observe(seconds)
+
+    def user_recorded(self, seconds: float) -> None:
+        """Takes how long the user store took to record events."""
+        self._record_seconds.observe(seconds)
 
     def events_recorded(self, accepted_count: int, rejected_count: int) -> None:
         """Counts events."""

@@ -28,6 +28,7 @@ from gateway.http.cors import Cors
 from gateway.http.errors import HttpError, of_field
 from gateway.http.metrics import HttpMetrics
 from twostage.errors import InvalidField
+from twostage.rpc.tracing.current import RequestSpan, Tracer
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -37,6 +38,8 @@ OPENAPI = Path(__file__).with_name("openapi.json")
 
 PASSED_ON = ("authorization", "x-api-key", "x-request-id")
 """Headers that the gateway gets as metadata."""
+_TRACE = ("traceparent", "tracestate")
+"""Headers that say which trace a request belongs to (https://www.w3.org/TR/trace-context/)."""
 MAX_TIMEOUT_DIGITS = 10
 """As the Connect protocol bounds ``Connect-Timeout-Ms``."""
 
@@ -48,6 +51,7 @@ _BY_PATH: dict[str, Method] = {
     path: method for method in METHODS.values() for path in (method.plain_path, method.rpc_path)
 }
 _OTHER = "other"
+_FAILURES = {503: grpc.StatusCode.UNAVAILABLE, 504: grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
 @dataclass(slots=True)
@@ -67,6 +71,7 @@ class App:
         max_body_bytes: The largest request body.
         body_seconds: How long a caller may take to send one.
         cors: Which pages may ask.
+        tracer: Begins a span for every call; nothing is traced here when None, and callers' traces are passed on.
         logger: Told of defects; structlog's default when unset.
 
     Attributes:
@@ -82,8 +87,10 @@ class App:
         body_seconds: float,
         cors: Cors | None = None,
         logger: FilteringBoundLogger | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.draining = False
+        self._tracer = tracer
         self._calls = calls
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
@@ -101,21 +108,30 @@ class App:
         name = _OTHER if method is None else method.name
         status = 499
         headers = _Headers(scope["headers"])
+        span = None
+        if self._tracer is not None and method is not None:
+            span = self._tracer.begin(method.rpc_path.removeprefix("/"), headers.of_trace())
         try:
             with self._metrics.in_flight.track_inprogress():
-                answer = await self._answered(scope, method, headers, receive)
+                answer = await self._answered(scope, method, headers, receive, span)
                 status = answer.status
                 await self._send(answer, headers, send, with_body=scope["method"] != "HEAD")
         finally:
-            self._metrics.answered(name, status, time.perf_counter() - started)
+            self._metrics.answered(name, status, time.perf_counter() - started, span.exemplar if span else None)
+            if span is not None:
+                span.note(http_status=status)
+                span.finish(_code_of(status), {}, None)
 
-    async def _answered(self, scope: Scope, method: Method | None, headers: _Headers, receive: Receive) -> _Answer:
+    async def _answered(
+        self, scope: Scope, method: Method | None, headers: _Headers, receive: Receive, span: RequestSpan | None
+    ) -> _Answer:
         try:
             if scope["method"] == "OPTIONS":
                 return self._preflight(headers)
             if method is None:
                 return await self._other(scope)
-            return await self._call(scope["method"], method, headers, receive)
+            trace = span.metadata if span is not None else headers.of_trace()
+            return await self._call(scope["method"], method, headers, receive, trace)
         except HttpError as error:
             return _refused(error)
         except InvalidField as error:
@@ -125,7 +141,9 @@ class App:
             self._logger.exception("answering failed", path=scope["path"][:128])
             return _Answer(500, HttpError(grpc.StatusCode.INTERNAL, "internal error").body())
 
-    async def _call(self, verb: str, method: Method, headers: _Headers, receive: Receive) -> _Answer:
+    async def _call(
+        self, verb: str, method: Method, headers: _Headers, receive: Receive, trace: Iterable[tuple[str, str]]
+    ) -> _Answer:
         if verb != "POST":
             raise _not_allowed("POST")
         content_type = (headers.get("content-type") or "").partition(";")[0].strip().lower()
@@ -137,7 +155,7 @@ class App:
             words = f"content-encoding: expected gzip or none, received {encoding[:80]}"
             raise HttpError(grpc.StatusCode.UNIMPLEMENTED, words, status=415, headers=[(b"accept-encoding", b"gzip")])
         timeout_seconds = _timeout(headers)
-        metadata = headers.passed_on()
+        metadata = [*headers.passed_on(), *trace]
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         body = await self._body(headers, receive)
         if encoding == "gzip":
@@ -238,6 +256,12 @@ class _Headers:
         """The first of a name; None when there is none."""
         return next((value for known, value in self._pairs if known == name), None)
 
+    def of_trace(self) -> list[tuple[str, str]]:
+        """Which trace the request belongs to; what cannot be metadata is no trace's and is left out."""
+        return [
+            (name, value) for name, value in self._pairs if name in _TRACE and value.isascii() and value.isprintable()
+        ]
+
     def passed_on(self) -> list[tuple[str, str]]:
         """What the gateway gets as metadata, repeated ones included: it is for the gateway to refuse them.
 
@@ -283,6 +307,17 @@ async def _unless_gone(call: Awaitable[Any], receive: Receive) -> Any:
 async def _hung_up(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _code_of(status: int) -> grpc.StatusCode:
+    """The code of a span that ended with an HTTP status: what is a server's failure and what a caller's."""
+    if status < 400:
+        return grpc.StatusCode.OK
+    if status == 499:
+        return grpc.StatusCode.CANCELLED
+    if status < 500:
+        return grpc.StatusCode.INVALID_ARGUMENT
+    return _FAILURES.get(status, grpc.StatusCode.INTERNAL)
 
 
 def _refused(error: HttpError) -> _Answer:

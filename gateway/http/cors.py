@@ -7,7 +7,10 @@ from collections.abc import Iterable
 Headers = Iterable[tuple[bytes, bytes]]
 
 _MAX_AGE_SECONDS = 7_200
-_ALLOWED_HEADERS = "authorization, connect-protocol-version, connect-timeout-ms, content-type, x-api-key, x-request-id"
+_ALLOWED_HEADERS = (
+    "authorization, connect-protocol-version, connect-timeout-ms, content-type, traceparent, tracestate, x-api-key, "
+    "x-request-id"
+)
 
 
 class Cors:

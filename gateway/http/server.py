@@ -32,6 +32,7 @@ from twostage.rpc.metrics import new_registry
 from twostage.rpc.metrics_endpoint import MetricsEndpoint
 from twostage.rpc.security.metrics import SecurityMetrics
 from twostage.rpc.settings import SettingsError, load_settings
+from twostage.rpc.tracing.opening import CLOSE_SECONDS, open_tracer
 from twostage.rpc.worker import Worker
 
 SERVICE = "http"
@@ -102,6 +103,7 @@ class HttpServer:
         self.metrics = HttpMetrics(new_registry())
         self._metrics_endpoint: MetricsEndpoint | None = None
         self._socket: socket.socket | None = None
+        self._tracer = open_tracer(settings, SERVICE, self.metrics.registry, logger)
         self.app = App(
             Calls(channel, max_wait_seconds=settings.max_wait_seconds),
             self.metrics,
@@ -109,6 +111,7 @@ class HttpServer:
             body_seconds=settings.body_seconds,
             cors=Cors(settings.allowed_origins),
             logger=logger,
+            tracer=self._tracer,
         )
         config = uvicorn.Config(
             self.app,
@@ -199,7 +202,9 @@ class HttpServer:
         self._server.should_exit = True
 
     def close(self) -> None:
-        """Gives the ports back."""
+        """Gives the ports back, and sends the last traces."""
+        if self._tracer is not None:
+            self._tracer.close(min(self._settings.grace_seconds, CLOSE_SECONDS))
         if self._tls is not None:
             self._tls.close()
         if self._metrics_endpoint is not None:

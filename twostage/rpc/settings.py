@@ -19,6 +19,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -49,6 +50,17 @@ def _read_processes(value: object) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) <= _MAX_PROCESSES):
         raise ValueError(expected)
     return int(text)
+
+
+def _require_collector(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        found = parts.scheme in {"http", "https"} and parts.hostname and parts.port and parts.path in {"", "/"}
+    except ValueError:
+        found = False
+    if not found:
+        raise ValueError("http://host:port or https://host:port")
+    return url
 
 
 def _require_spreading(count: int) -> int:
@@ -106,6 +118,10 @@ class ServiceSettings(BaseSettings):
         log_format: ``auto`` is readable on a terminal and JSON otherwise.
         log_requests: ``errors`` logs failed and slow requests, ``all`` every one (about 40 microseconds each).
         slow_request_ms: Requests that take longer are logged as slow.
+        trace_endpoint: The OpenTelemetry collector that traces are sent to, ``http://host:port`` of its gRPC port or
+            ``https://`` for TLS; nothing is traced when unset. Needs the extra ``tracing``; see docs/tracing.md.
+        trace_share: The part of the traces begun here that is recorded, 0..1; 0.01 by default. A request whose caller
+            traces it is recorded if the caller's trace is.
     """
 
     model_config = SettingsConfigDict(
@@ -135,6 +151,8 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = "auto"
     log_requests: Literal["all", "errors"] = "errors"
     slow_request_ms: Annotated[float, Field(ge=0)] = 250.0
+    trace_endpoint: Annotated[str, AfterValidator(_require_collector)] | None = None
+    trace_share: Annotated[float, Field(ge=0, le=1)] = 0.01
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:

@@ -76,6 +76,18 @@ def test_a_bug_of_the_gateway_tells_nothing(open_face: Face) -> None:
     assert (status, told["code"], told["message"]) == (500, "internal", "internal error")
 
 
+def test_a_callers_trace_reaches_the_gateway_as_it_came(open_face: Face) -> None:
+    headers = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "shop=1"}
+    assert open_face.ask(RECOMMEND, {}, headers=headers)[0] == 200
+    metadata = dict(open_face.servicer.metadata)
+    assert {name: metadata[name] for name in headers} == headers
+
+
+def test_a_trace_that_cannot_be_metadata_is_left_out_and_the_request_is_answered(open_face: Face) -> None:
+    assert open_face.ask(RECOMMEND, {}, headers={"traceparent": "\u00e9"})[0] == 200
+    assert "traceparent" not in dict(open_face.servicer.metadata)
+
+
 def test_credentials_and_request_ids_reach_the_gateway_and_nothing_else_does(open_face: Face) -> None:
     headers = {"Authorization": "Bearer t", "X-API-Key": "k", "X-Request-Id": "q", "X-Other": "o", "Cookie": "c"}
     assert open_face.ask(RECOMMEND, {}, headers=headers)[0] == 200

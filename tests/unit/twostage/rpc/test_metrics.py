@@ -9,6 +9,7 @@ from http.client import HTTPResponse
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.ports import free_port
 from twostage.rpc.address import AddressUnavailable
@@ -27,8 +28,8 @@ def test_the_endpoint_exposes_our_metrics_and_the_process() -> None:
     metrics = ServerMetrics(registry, "ranking")
     method = metrics.for_method("twostage.v1.RankingService/Rank")
     method.count(grpc.StatusCode.OK)
-    method.count(grpc.StatusCode.OK)
-    method.seconds.observe(0.004)
+    method.finished(grpc.StatusCode.OK, 0.004)
+    method.finished(grpc.StatusCode.NOT_FOUND, 0.2)
     metrics.set_generation(7)
     endpoint = MetricsEndpoint(registry, "127.0.0.1", free_port())
     try:
@@ -36,11 +37,33 @@ def test_the_endpoint_exposes_our_metrics_and_the_process() -> None:
     finally:
         endpoint.close()
     assert 'twostage_requests_total{code="OK",method="twostage.v1.RankingService/Rank"} 2.0' in text
-    assert 'twostage_request_seconds_bucket{le="0.005",method="twostage.v1.RankingService/Rank"} 1.0' in text
-    assert 'twostage_request_seconds_bucket{le="0.003",method="twostage.v1.RankingService/Rank"} 0.0' in text
+    rank = 'method="twostage.v1.RankingService/Rank"'
+    assert f'twostage_request_seconds_bucket{{le="0.005",{rank},outcome="ok"}} 1.0' in text
+    assert f'twostage_request_seconds_bucket{{le="0.003",{rank},outcome="ok"}} 0.0' in text
+    assert f'twostage_request_seconds_bucket{{le="0.1",{rank},outcome="failed"}} 0.0' in text
+    assert f'twostage_request_seconds_bucket{{le="0.25",{rank},outcome="failed"}} 1.0' in text
     assert 'twostage_generation{state="active"} 7.0' in text
     assert re.search(r'twostage_build_info\{grpc="[\d.]+",python="3[\d.]+",service="ranking",version=".+"\} 1.0', text)
     assert "python_gc_collections_total" in text
+
+
+def test_a_scraper_that_asks_for_openmetrics_gets_it_with_exemplars() -> None:
+    registry = new_registry()
+    method = ServerMetrics(registry, "ranking").for_method("test.Echo/Say")
+    method.finished(grpc.StatusCode.OK, 0.004, {"trace_id": "0123456789abcdef" * 2})
+    endpoint = MetricsEndpoint(registry, "127.0.0.1", free_port())
+    try:
+        wanted = {"Accept": "application/openmetrics-text; version=1.0.0,text/plain;version=0.0.4;q=0.5"}
+        asked = urllib.request.Request(f"http://{endpoint.address}/metrics", headers=wanted)
+        with urllib.request.urlopen(asked, timeout=5) as response:  # noqa: S310 - our own endpoint
+            kind, text = response.headers["Content-Type"], response.read().decode()
+        assert "trace_id" not in read(endpoint.address)
+    finally:
+        endpoint.close()
+    assert kind.startswith("application/openmetrics-text")
+    families = {family.name: family for family in text_string_to_metric_families(text)}  # type: ignore[no-untyped-call]
+    (found,) = [sample for sample in families["twostage_request_seconds"].samples if sample.exemplar]
+    assert (found.labels["le"], found.exemplar.labels) == ("0.005", {"trace_id": "0123456789abcdef" * 2})
 
 
 def test_other_paths_are_not_found() -> None:
@@ -50,7 +73,7 @@ def test_other_paths_are_not_found() -> None:
             with pytest.raises(urllib.error.HTTPError, match="404") as caught:
                 urllib.request.urlopen(f"http://{endpoint.address}{path}", timeout=5)
             with caught.value as answer:
-                assert answer.read() == b"expected /metrics\n"
+                assert answer.read() == b"expected /metrics, /livez or /readyz\n"
     finally:
         endpoint.close()
 

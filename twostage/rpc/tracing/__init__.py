@@ -1,0 +1,1 @@
+"""Traces of requests across the services, by OpenTelemetry where it is asked for; see docs/tracing.md."""
