@@ -26,6 +26,7 @@ _COMMANDS = {
     "explain": ("twostage.commands.explain:explain", "Ask the gateway why an item is where it is, or what lost it."),
     "user": ("twostage.commands.user:user", "Show what is stored about a person, or delete it."),
     "status": ("twostage.commands.status:status", "Who holds which generation, health and versions."),
+    "top": ("twostage.commands.top:top", "Watch stages, rungs, percentiles and generations live."),
     "generations": ("twostage.commands.generations:generations", "List, verify, roll back, remove generations."),
     "keys": ("twostage.commands.keys:keys", "Make API keys for the gateway's clients."),
     "load": ("twostage.commands.load:load", "Send an open-loop load to a gateway."),

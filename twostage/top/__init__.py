@@ -1,0 +1,1 @@
+"""``twostage top``: what the servers do, from their metrics."""
