@@ -12,10 +12,10 @@ STORE ?= demo-store
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 
-.PHONY: help setup demo test check lint types imports proto-check protos bench bench-retrieval clean
+.PHONY: help setup demo test check lint types imports proto-check k8s protos bench bench-retrieval clean
 
 help:  ## What the targets do
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 setup: $(STAMP)  ## Make the environment in .venv
 
@@ -34,7 +34,7 @@ demo: setup  ## Train quickly, serve and recommend: DATA=dir for data of your ow
 test: setup  ## Run the tests
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
-check: setup lint types imports proto-check  ## Lint, strict types, import rules, contracts
+check: setup lint types imports proto-check k8s  ## Lint, strict types, import rules, contracts, manifests
 
 lint: setup
 	$(BIN)/ruff check .
@@ -48,6 +48,9 @@ imports: setup
 
 proto-check: setup
 	scripts/check-protos $(BIN)/python
+
+k8s: setup  ## Render every combination of k8s/ and check it against Kubernetes and the code
+	scripts/check-k8s $(BIN)/python
 
 protos: setup  ## Generate twostage/v1, the model server's descriptors and the OpenAPI document
 	scripts/generate-protos $(BIN)/python .

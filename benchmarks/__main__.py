@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.floor_process import measure_floor
 from benchmarks.process_usage import cpu_seconds, resident_megabytes
 from twostage.bundle.histories import known_people
 from twostage.bundle.store import Store
@@ -39,9 +37,9 @@ SERVING_SECONDS = 2.0
 def main(store_path: Path, request_count: int, out: Path | None) -> None:
     """Floor and system, same bundle, same people, one after the other and the floor once more."""
     console = Console()
-    before = _floor(store_path, request_count)
+    before = measure_floor(store_path, request_count)
     system = _system(store_path, request_count, console)
-    after = _floor(store_path, request_count)
+    after = measure_floor(store_path, request_count)
     # The machine's speed drifts: the floor is the mean of a run before and a run after.
     floor = {part: {unit: (before[part][unit] + after[part][unit]) / 2 for unit in before[part]} for part in before}
     rows = _rows(floor, system)
@@ -53,16 +51,6 @@ def main(store_path: Path, request_count: int, out: Path | None) -> None:
         lines = ["| figure | measured | times the floor | aim |", "|---|---|---|---|"]
         lines += [f"| {' | '.join(row)} |" for row in rows]
         out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _floor(store_path: Path, repeat_count: int) -> dict[str, dict[str, float]]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
-    command = [sys.executable, "-m", "benchmarks.floor", str(store_path), str(repeat_count)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise click.ClickException(f"the floor failed: {done.stderr.strip().splitlines()[-1:]}")
-    figures: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
-    return figures
 
 
 def _system(store_path: Path, request_count: int, console: Console) -> dict[str, Any]:

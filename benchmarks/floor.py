@@ -1,5 +1,7 @@
 """The floor: user tower, index and ranker graph called directly, in one process, on one thread.
 
+The graph is the one that the system serves, by rows where the ranker offers them.
+
 Run as a process of its own, so that its threads and its memory are its own: ``python -m benchmarks.floor STORE COUNT``
 prints one JSON object.
 """
@@ -21,7 +23,7 @@ from benchmarks.people import known_histories
 from twostage.bundle.store import Store
 from twostage.features import model_inputs
 from twostage.features.context import Context, encode_context
-from twostage.features.history import History, pad_history
+from twostage.features.history import History, PaddedHistory, pack_history, pad_history
 
 CANDIDATE_COUNT = 500
 
@@ -43,23 +45,37 @@ def main() -> None:
     candidate_table = generation.array(ranker.candidate_table)
     history_table = generation.array(ranker.history_table) if ranker.history_table else None
 
-    prepared = []
-    for history in histories:
-        padded = pad_history(history)
-        tower_inputs = (vectors[padded.rows], padded.mask)
-        user_vector = steps[0](tower_inputs).copy()
-        scores, rows = steps[1](user_vector)
+    def ranker_inputs(history: History, padded: PaddedHistory, rows: Any, scores: Any) -> dict[str, NDArray[Any]]:
+        context = encode_context(Context(), len(history))
+        if ranker.by_row is not None:
+            codes, numbers = pack_history(history)
+            by_row = {
+                model_inputs.HISTORY_CODES: codes,
+                model_inputs.HISTORY_NUMBERS: numbers,
+                model_inputs.CONTEXT: context,
+                model_inputs.CANDIDATE_ROWS: rows.astype(np.int32),
+                model_inputs.RETRIEVAL_SCORES: scores,
+            }
+            return {name: by_row[name] for name in ranker.by_row.inputs}
         known = {
             model_inputs.HISTORY_FEATURES: None if history_table is None else history_table[padded.rows],
             model_inputs.HISTORY_MASK: padded.mask,
             model_inputs.HISTORY_ACTIONS: padded.actions,
             model_inputs.HISTORY_VALUES: padded.values,
             model_inputs.HISTORY_AGES_DAYS: padded.ages_days,
-            model_inputs.CONTEXT: encode_context(Context(), len(history)),
-            model_inputs.CANDIDATE_FEATURES: candidate_table[rows[0]],
-            model_inputs.RETRIEVAL_SCORES: scores[0],
+            model_inputs.CONTEXT: context,
+            model_inputs.CANDIDATE_FEATURES: candidate_table[rows],
+            model_inputs.RETRIEVAL_SCORES: scores,
         }
-        prepared.append((tower_inputs, user_vector, {name: known[name] for name in ranker.inputs}))
+        return {name: known[name] for name in ranker.inputs}
+
+    prepared = []
+    for history in histories:
+        padded = pad_history(history)
+        tower_inputs = (vectors[padded.rows], padded.mask)
+        user_vector = steps[0](tower_inputs).copy()
+        scores, rows = steps[1](user_vector)
+        prepared.append((tower_inputs, user_vector, ranker_inputs(history, padded, rows[0], scores[0])))
 
     def whole(position: int) -> None:
         tower_inputs, _, ranker_inputs = prepared[position]
@@ -132,7 +148,7 @@ def _ranker(store: Store) -> Callable[[Any], Any]:
     generation = store.open()
     entry = generation.manifest.ranker
     model = tf.saved_model.load(str(store.models_path / entry.model / str(generation.number)))
-    signature = model.signatures[entry.signature]
+    signature = model.signatures[entry.signature if entry.by_row is None else entry.by_row.signature]
 
     def call(inputs: dict[str, NDArray[Any]]) -> Any:
         answer = signature(**{name: tf.constant(array) for name, array in inputs.items()})

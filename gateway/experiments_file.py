@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from structlog.typing import FilteringBoundLogger
 
+from gateway.engine.plan import Arm
 from gateway.planner import Planner
+from twostage.experiments.assignment import Assignment
 from twostage.experiments.errors import ExperimentsInvalid
+from twostage.experiments.experiment import INTERLEAVED
 from twostage.experiments.file import read_experiments
 from twostage.rpc.settings import SettingsError
 
 _JOIN_SECONDS = 5.0
 _Stamp = tuple[int, int, int]
+OnArms = Callable[[Sequence[Arm]], None]
+"""Takes the arms of all experiments."""
 
 
 class ExperimentsFile:
@@ -29,6 +34,7 @@ class ExperimentsFile:
         planner: Told of its experiments.
         logger: Where changes and faults are told.
         registry: Where they are counted.
+        on_arms: Told of all arms that requests may be in, whenever experiments were taken; nobody is when None.
         poll_seconds: Between two looks at the file's time, size and number; above 0.
 
     Raises:
@@ -42,12 +48,14 @@ class ExperimentsFile:
         *,
         logger: FilteringBoundLogger,
         registry: CollectorRegistry,
+        on_arms: OnArms | None = None,
         poll_seconds: float = 1.0,
     ) -> None:
         self._path = path
         self._planner = planner
         self._logger = logger
         self._poll_seconds = poll_seconds
+        self._on_arms = on_arms
         self._enabled = Gauge(
             "twostage_gateway_experiments", "Enabled experiments that requests are planned by.", registry=registry
         )
@@ -95,6 +103,8 @@ class ExperimentsFile:
         assignment = read_experiments(self._path)
         self._planner.replace_experiments(assignment)
         self._enabled.set(sum(experiment.enabled for experiment in assignment.experiments))
+        if self._on_arms is not None:
+            self._on_arms(_arms(assignment))
 
     def _follow(self) -> None:
         while not self._stopping.wait(self._poll_seconds):
@@ -108,6 +118,7 @@ def open_experiments(
     logger: FilteringBoundLogger,
     registry: CollectorRegistry,
     on_close: Callable[[Callable[[], None]], object],
+    on_arms: OnArms | None = None,
 ) -> Callable[[], None]:
     """Reads the file of experiments, where there is one.
 
@@ -117,6 +128,7 @@ def open_experiments(
         logger: As of :class:`ExperimentsFile`.
         registry: Likewise.
         on_close: Takes what ends the following.
+        on_arms: As of :class:`ExperimentsFile`.
 
     Returns:
         What begins to follow the file.
@@ -127,11 +139,16 @@ def open_experiments(
     if path is None:
         return lambda: None
     try:
-        file = ExperimentsFile(path, planner, logger=logger, registry=registry)
+        file = ExperimentsFile(path, planner, logger=logger, registry=registry, on_arms=on_arms)
     except ExperimentsInvalid as error:
         raise SettingsError(f"experiments: {error}") from error
     on_close(file.close)
     return file.watch
+
+
+def _arms(assignment: Assignment) -> list[Arm]:
+    found = [Arm(experiment.name, arm.name) for experiment in assignment.experiments for arm in experiment.arms]
+    return [*found, *(Arm(experiment.name, INTERLEAVED) for experiment in assignment.experiments)]
 
 
 def _stamp(path: Path) -> _Stamp | None:

@@ -16,6 +16,7 @@ that fails again and again is not asked for a while (`gateway.circuits`). What i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -109,14 +110,16 @@ class Pipeline(Generic[C]):
         Raises:
             InvalidField: The filter, a cap, an attribute, the ranker or the blend does not fit the generation.
         """
+        began = time.perf_counter()
         request_id = uuid4().hex
         attempt = self._best(Ask(request_id, request, self._plans.plan(request, request_id), budget))
         response = attempt.served.response
         if attempt.failure is not None:
             self._observer.stage_failed(attempt.failure)
-        self._observer.answered(response.rung)
+        self._observer.answered(response, time.perf_counter() - began)
         if response.rung.value <= Rung.RETRIEVAL_ORDER.value:
             attempt.question.remember(attempt.served, self._answers)
+            self._observer.answers.remembered(self._answers.byte_count, len(self._answers))
         self._recorder.note(attempt.served)
         return response
 

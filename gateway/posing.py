@@ -16,6 +16,7 @@ from gateway.engine.request import RecommendRequest
 from gateway.engine.response import Timing
 from gateway.observer import Observer
 from gateway.users.store import UserStore, UserStoreUnavailable
+from twostage.rpc.tracing import current
 
 MAX_CANDIDATE_COUNT = 2_000
 """As many candidates as retrieval gives and ranking takes."""
@@ -66,15 +67,20 @@ class Posing:
         count = min(count, catalogue.item_count, MAX_CANDIDATE_COUNT)
         plan = ask.plan if count == ask.plan.candidate_count else replace(ask.plan, candidate_count=count)
         question = pose(ask.request_id, ask.request, plan, catalogue, stored, unread=unread)
-        question.timings.append(Timing("user", (time.perf_counter() - start) * 1000))
+        seconds = time.perf_counter() - start
+        question.timings.append(Timing("user", seconds * 1000))
+        current.step("user", start, seconds)
         return question
 
     def _read(self, user_id: str, catalogue: Catalogue) -> tuple[StoredUser | None, bool]:
         """What is stored of a person, None when nothing is, and whether the store could not be read."""
         if not user_id:
             return NOBODY, False
+        start = time.perf_counter()
         try:
             return self._users.read(user_id, catalogue.taste), False
         except UserStoreUnavailable as error:
             self._observer.user_store_failed(error)
             return None, True
+        finally:
+            self._observer.user_read(time.perf_counter() - start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def to_query(
         count=count,
         ranker=checked_text("ranker", request.ranker, MAX_NAME_BYTES),
         blend=dict(request.blend),
-        selection=_selection(request.selection),
+        selection=_selection(request.selection) if request.HasField("selection") else SelectionPolicy(),
         attributes=tuple(attributes),
         explain=request.explain,
         trace=request.trace,
@@ -105,34 +105,29 @@ def to_response(generation: int, ranked: RankedItems) -> ranking_pb2.RankRespons
     scores: list[float] = ranked.scores.tolist()
     action_scores: list[list[float]] = ranked.action_scores.tolist()
     indices: list[int] = ranked.candidate_indices.tolist()
-    ranks: Sequence[int] = ranked.ranking_ranks.tolist() if ranked.ranking_ranks is not None else [0] * len(rows)
-    item = ranking_pb2.RankedItem
-    items = [
-        item(
-            row=row,
-            item_id=item_id,
-            title=title,
-            score=score,
-            action_scores=by_action,
-            candidate_index=index,
-            ranking_rank=rank,
-        )
-        for row, item_id, title, score, by_action, index, rank in zip(
-            rows, ranked.item_ids, ranked.titles, scores, action_scores, indices, ranks, strict=True
-        )
-    ]
+    response = ranking_pb2.RankResponse(generation=generation, ranker=ranked.ranker, actions=ranked.actions)
+    items = response.items
+    add = items.add
+    # Set one by one: through the constructor twenty items take twice as long.
+    for row, item_id, title, score, by_action, index in zip(
+        rows, ranked.item_ids, ranked.titles, scores, action_scores, indices, strict=True
+    ):
+        item = add()
+        item.row = row
+        item.item_id = item_id
+        item.title = title
+        item.score = score
+        item.action_scores.extend(by_action)
+        item.candidate_index = index
+    if ranked.ranking_ranks is not None:
+        for item, rank in zip(items, ranked.ranking_ranks.tolist(), strict=True):
+            item.ranking_rank = rank
     for message, attributes in zip(items, ranked.attributes, strict=False):
         message.attributes.update(attributes)
     for message, explanations in zip(items, ranked.explanations, strict=False):
         for explanation in explanations:
             message.reasons.append(in_words(explanation))
             _write_explanation(message.explanations.add(), explanation)
-    response = ranking_pb2.RankResponse(
-        generation=generation,
-        ranker=ranked.ranker,
-        items=items,
-        actions=ranked.actions,
-    )
     # A model server does not tell its own time: its step is the whole wait for it.
     write_timings(response.timings, ranked.timings_ms.items())
     if ranked.shortfall is not None:

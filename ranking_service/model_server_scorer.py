@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ranking_service.engine.errors import ModelAnswerInvalid
 from twostage.bundle.manifest import RankerEntry
 from twostage.errors import DeadlineSpent, NotReady, Overloaded
-from twostage.features.model_inputs import HISTORY_EFFECTS
+from twostage.features.model_inputs import CANDIDATE_ROWS, HISTORY_EFFECTS
 from twostage.tfserving.client import ModelServerClient
 from twostage.tfserving.errors import (
     ModelNotFound,
@@ -34,21 +34,21 @@ class ModelServerScorer:
 
     Args:
         client: The connection.
-        rankers: The rankers that may be asked; they say which signature and output of a model is meant.
+        rankers: The rankers that may be asked; they say which signatures and output of a model are meant.
 
     Raises:
-        ValueError: Two rankers share a model and differ in signature or output.
+        ValueError: Two rankers share a model and differ in signatures or output.
     """
 
     def __init__(self, client: ModelServerClient, rankers: Iterable[RankerEntry]) -> None:
         self._client = client
-        self._endpoints: dict[str, tuple[str, str]] = {}
+        self._endpoints: dict[str, tuple[str, str, str]] = {}
         # Models that do not explain themselves.
         self._silent: set[tuple[str, int]] = set()
         for entry in rankers:
-            endpoint = (entry.signature, entry.output)
+            endpoint = (entry.signature, "" if entry.by_row is None else entry.by_row.signature, entry.output)
             if self._endpoints.setdefault(entry.model, endpoint) != endpoint:
-                raise ValueError(f"model {entry.model}: expected one signature and output for all its rankers")
+                raise ValueError(f"model {entry.model}: expected the same signatures and output for all its rankers")
 
     def score(
         self, model: str, version: int, inputs: Mapping[str, NDArray[Any]], timeout_seconds: float
@@ -61,7 +61,8 @@ class ModelServerScorer:
             Overloaded: Too many calls are in flight, here or there.
             ModelAnswerInvalid: The model has another signature than the manifest says.
         """
-        signature, output = self._endpoints[model]
+        by_value, by_row, output = self._endpoints[model]
+        signature = by_row if CANDIDATE_ROWS in inputs else by_value
         try:
             return self._ask(model, version, inputs, timeout_seconds, signature, output)
         except SignatureNotFound as error:

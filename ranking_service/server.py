@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from structlog.typing import FilteringBoundLogger
 
 from ranking_service.loading import Loading
+from ranking_service.metrics import RankingMetrics
 from ranking_service.model_wait import ModelUnavailable
 from ranking_service.servicer import SERVICE, SERVICE_NAME, RankingServicer
 from ranking_service.settings import RankingSettings
@@ -34,9 +35,10 @@ def build(settings: RankingSettings, logger: FilteringBoundLogger) -> tuple[Serv
         ValueError: The store's location cannot be opened.
     """
     store = open_settings_store(settings.store)
-    client = ModelServerClient(settings.model_server, settings.model_server_max_in_flight)
-    loading = Loading(settings, store, client, logger)
     registry = new_registry()
+    counted = RankingMetrics(registry)
+    client = ModelServerClient(settings.model_server, settings.model_server_max_in_flight, counted)
+    loading = Loading(settings, store, client, logger)
     keeper = Keeper(
         store,
         loading.prepare,
@@ -52,7 +54,7 @@ def build(settings: RankingSettings, logger: FilteringBoundLogger) -> tuple[Serv
         tend=loading.tend,
     )
     loading.keeper = keeper
-    servicer = RankingServicer(keeper, settings.default_timeout_seconds, settings.deadline_margin_ms / 1e3)
+    servicer = RankingServicer(keeper, settings.default_timeout_seconds, settings.deadline_margin_ms / 1e3, counted)
     server = ServiceServer(
         SERVICE,
         [SERVICE_NAME],

@@ -10,6 +10,7 @@ import numpy as np
 from ranking_service.convert import to_query, to_response
 from ranking_service.engine.errors import RankingError
 from ranking_service.held import Held
+from ranking_service.metrics import RankingMetrics
 from twostage.errors import NotReady
 from twostage.generations.keeper import Keeper
 from twostage.messages.status import StatusWriter
@@ -30,10 +31,18 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         keeper: Holds the generations; requests are refused until it holds one.
         default_timeout_seconds: How long a request may take whose caller set no deadline.
         margin_seconds: What of the caller's time is kept for the way back.
+        metrics: Counted for every answer; nothing is when None.
     """
 
-    def __init__(self, keeper: Keeper[Held], default_timeout_seconds: float, margin_seconds: float) -> None:
+    def __init__(
+        self,
+        keeper: Keeper[Held],
+        default_timeout_seconds: float,
+        margin_seconds: float,
+        metrics: RankingMetrics | None = None,
+    ) -> None:
         self._keeper = keeper
+        self._metrics = metrics
         self._default_timeout_seconds = default_timeout_seconds
         self._margin_seconds = margin_seconds
         libraries = {"numpy": np.__version__, "grpcio": grpc.__version__}
@@ -62,6 +71,8 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
             raise NotReady(str(error)) from error
         # The model server's step is a call, which has a span of its own.
         current.steps(began, ranked.timings_ms, without="model_server")
+        if self._metrics is not None:
+            self._metrics.ranked(ranked.ranker, len(query.candidate_rows), ranked.timings_ms)
         request_event.attach(
             generation=engine.number,
             candidate_count=len(query.candidate_rows),

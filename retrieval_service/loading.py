@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 from retrieval_service.engine.engine import RetrievalEngine
 from retrieval_service.engine.golden import check_golden
 from retrieval_service.held import Held
+from retrieval_service.metrics import RetrievalMetrics
 from retrieval_service.settings import RetrievalSettings
 from twostage.bundle.errors import BundleUnsupported
 from twostage.bundle.generation import Generation
@@ -27,9 +28,17 @@ class Loading:
         settings: Everything the service was told.
         store: Where generations are.
         logger: Is told what was loaded.
+        metrics: Told how the index is searched and of filters; nobody is when None.
     """
 
-    def __init__(self, settings: RetrievalSettings, store: Store, logger: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        settings: RetrievalSettings,
+        store: Store,
+        logger: FilteringBoundLogger,
+        metrics: RetrievalMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics
         self._settings = settings
         self._store = store
         self._logger = logger
@@ -52,11 +61,19 @@ class Loading:
         verified = time.perf_counter()
         milvus = _milvus(settings, generation)
         try:
-            engine = RetrievalEngine.open(generation, shard=settings.shard, index=milvus)
+            metrics = self._metrics
+            engine = RetrievalEngine.open(
+                generation,
+                shard=settings.shard,
+                index=milvus,
+                on_search=None if metrics is None else metrics.searched,
+            )
             # Opened now, so that a damaged table is found here and not by the first request.
             item_count = len(generation.ids)
             engine.warm()
             golden_count = check_golden(engine, generation, other_index=milvus is not None)
+            if metrics is not None:
+                engine.catalogue.attributes.watch_filters(metrics.filter_looked_up)
         except BaseException:
             if milvus is not None:
                 milvus.close()

@@ -33,9 +33,10 @@ def build(settings: RetrievalSettings, logger: FilteringBoundLogger) -> tuple[Se
     """
     store = open_settings_store(settings.store)
     registry = new_registry()
+    counted = RetrievalMetrics(registry)
     keeper = Keeper(
         store,
-        Loading(settings, store, logger).prepare,
+        Loading(settings, store, logger, counted).prepare,
         logger=logger,
         poll_seconds=settings.generation_poll_seconds,
         wait_seconds=settings.store_wait_seconds,
@@ -48,7 +49,7 @@ def build(settings: RetrievalSettings, logger: FilteringBoundLogger) -> tuple[Se
         # A generation is pushed to Milvus after it was published, perhaps after it became current.
         may_pass=MAY_PASS if settings.milvus_uri is None else (*MAY_PASS, BundleCorrupt),
     )
-    servicer = RetrievalServicer(keeper, RetrievalMetrics(registry))
+    servicer = RetrievalServicer(keeper, counted)
 
     def register(server: grpc.Server) -> None:
         retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(servicer, server)

@@ -52,12 +52,14 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
             asked = request.shard
             gathered = held.engine.gather(query, shared=asked.with_shared_sources, exhaustive=asked.exhaustive)
             current.steps(began, gathered.timings_ms)
+            self._metrics.took(resolve_ms, gathered.timings_ms)
             response = retrieval_pb2.RetrieveResponse(generation=number, history_rows=query.history.rows.tolist())
             write_gathered(response, gathered, held.engine.shard, resolve_ms)
             _attach_gathered(number, gathered)
             return response
         candidates = held.engine.retrieve(query)
         current.steps(began, candidates.timings_ms)
+        self._metrics.took(resolve_ms, candidates.timings_ms)
         self._count(number, candidates, query.count)
         return response_of(
             candidates,

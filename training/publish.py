@@ -28,6 +28,7 @@ from training.index_plot import plot_frontier
 from training.progress import Report, Silent
 from training.ranker.candidates import CandidateLists, Requests, make_requests, retrieve
 from training.ranker.export import export_ranker, ranker_tables
+from training.ranker.item_table import item_table_bytes, rankers_with_table
 from training.reindex import FRONTIER_PLOT, TUNING_QUERIES
 from training.saved_model_scorer import SavedModelScorer
 from training.sources.shares import Choice
@@ -41,7 +42,7 @@ from twostage.bundle.manifest import MANIFEST_NAME, Manifest, TowerEntry, write_
 from twostage.bundle.store import Store
 from twostage.bundle.writer import GenerationWriter
 from twostage.features.history import HISTORY_LENGTH
-from twostage.features.model_inputs import ACTION_SCORES, RANKER_INPUTS
+from twostage.features.model_inputs import ACTION_SCORES, BY_ROW, RANKER_INPUTS, ROW_INPUTS
 
 TOWER = "content"
 """The tower's name."""
@@ -62,6 +63,7 @@ def publish(
     store: Store,
     *,
     aim: IndexAim | None = None,
+    item_table: str = "auto",
     measure: Callable[[Stages], Mapping[str, Any]] | None = None,
     report: Report | None = None,
 ) -> Manifest:
@@ -71,6 +73,8 @@ def publish(
         models: What was trained.
         store: Where to; made when it does not exist.
         aim: What the index must do; the builder's defaults when None.
+        item_table: Where rankers find the features of items, of training.ranker.names.ITEM_TABLES: ``model``,
+            ``request``, or ``auto``, which is in the model while the tables are small.
         measure: Given the engines over what is about to be published, returns offline metrics for the manifest; None
             measures nothing.
         report: Told of progress.
@@ -93,7 +97,7 @@ def publish(
         fields |= _write_retrieval(models, writer, aim)
         tower, choice = write_tower_sources(models, writer.path, fields["towers"][TOWER], report)
         fields["towers"] = {TOWER: tower}
-        fields |= _write_rankers(models, writer, some, report)
+        fields |= _write_rankers(models, writer, some, item_table, report)
         fields |= _describe(models, choice)
         stages = _open_stages(writer, fields)
         _write_golden(writer, stages, some)
@@ -174,15 +178,25 @@ def _write_retrieval(models: TrainedModels, writer: GenerationWriter, aim: Index
 
 
 def _write_rankers(
-    models: TrainedModels, writer: GenerationWriter, some: tuple[Requests, CandidateLists], report: Report
+    models: TrainedModels,
+    writer: GenerationWriter,
+    some: tuple[Requests, CandidateLists],
+    item_table: str,
+    report: Report,
 ) -> dict[str, Any]:
     """Every ranker's model and tables; a history table that another ranker has as well is written once."""
+    dtype = models.profile.config.ranker.table_dtype
+    sizes = {name: item_table_bytes(one.model, len(models.items), dtype) for name, one in models.rankers.items()}
+    with_table = rankers_with_table(item_table, sizes)
+    if item_table == "auto" and len(with_table) < len(sizes):
+        named = ", ".join(f"{name} ({sizes[name] >> 20:,} MiB)" for name in sizes if name not in with_table)
+        report.note(f"item tables too large to be put into the models of {named}: features travel with requests")
     entries: dict[str, dict[str, Any]] = {}
     history_tables: dict[str, NDArray[np.floating]] = {}
     for name, trained in models.rankers.items():
         if len(models.rankers) > 1:
             report.note(f"exporting ranker {name}")
-        tables = ranker_tables(trained.model, models.items, models.profile.config.ranker.table_dtype)
+        tables = ranker_tables(trained.model, models.items, dtype)
         candidate_file = f"ranking/{name}/candidate_table.npy"
         write_array(writer.path / candidate_file, tables[0])
         same = (file for file, table in history_tables.items() if np.array_equal(table, tables[1]))
@@ -200,6 +214,7 @@ def _write_rankers(
             candidates,
             model_name=name,
             version=writer.generation,
+            by_row=name in with_table,
         )
         entries[name] = {
             "model": name,
@@ -209,6 +224,7 @@ def _write_rankers(
             "candidate_table": candidate_file,
             "history_table": history_file,
             "blend": models.dataset.actions.weights,
+            "by_row": {"signature": BY_ROW, "inputs": list(ROW_INPUTS)} if name in with_table else None,
         }
     return {"rankers": entries, "default_ranker": models.ranker.name}
 

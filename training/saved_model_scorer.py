@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ranking_service.engine.errors import ModelAnswerInvalid
 from twostage.bundle.manifest import RankerEntry
-from twostage.features.model_inputs import ACTION_SCORES, HISTORY_EFFECTS
+from twostage.features.model_inputs import ACTION_SCORES, BY_ROW, CANDIDATE_ROWS, HISTORY_EFFECTS
 
 
 class SavedModelScorer:
@@ -21,12 +21,19 @@ class SavedModelScorer:
 
     Args:
         paths: The SavedModels' folders, by the models' names.
-        signatures: Their signatures, ``serving_default`` where none is named.
+        signatures: Their signatures that read features, ``serving_default`` where none is named.
+        row_signatures: Their signatures that read rows, ``by_row`` where none is named.
     """
 
-    def __init__(self, paths: Mapping[str, Path], signatures: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        paths: Mapping[str, Path],
+        signatures: Mapping[str, str] | None = None,
+        row_signatures: Mapping[str, str] | None = None,
+    ) -> None:
         self._paths = dict(paths)
         self._signatures = dict(signatures or {})
+        self._row_signatures = dict(row_signatures or {})
         # A signature does not keep the model's variables alive.
         self._models: dict[str, Any] = {}
 
@@ -42,7 +49,11 @@ class SavedModelScorer:
         Raises:
             ModelAnswerInvalid: There is no such model.
         """
-        signature = self._load(model, version).signatures[self._signatures.get(model, "serving_default")]
+        if CANDIDATE_ROWS in inputs:
+            name = self._row_signatures.get(model, BY_ROW)
+        else:
+            name = self._signatures.get(model, "serving_default")
+        signature = self._load(model, version).signatures[name]
         answer = signature(**{name: tf.constant(array) for name, array in inputs.items()})
         scores: NDArray[Any] = answer[ACTION_SCORES].numpy()
         return scores
@@ -85,4 +96,5 @@ def saved_model_scorer(store_path: Path, generation: int, rankers: Mapping[str, 
     return SavedModelScorer(
         {entry.model: store_path / "models" / entry.model / str(generation) for entry in rankers.values()},
         {entry.model: entry.signature for entry in rankers.values()},
+        {entry.model: entry.by_row.signature for entry in rankers.values() if entry.by_row is not None},
     )

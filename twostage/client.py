@@ -22,8 +22,9 @@ import grpc
 from google.protobuf.message import Message
 
 from twostage.gateway_access import AccessInvalid, GatewayAccess
-from twostage.rpc.channels import SERVICE_CONFIG, channel_options
 from twostage.rpc.errors import error_info
+from twostage.rpc.gateway_channel import gateway_channel_options
+from twostage.rpc.tracing.caller import trace_of_caller
 from twostage.v1 import common_pb2, gateway_pb2, gateway_pb2_grpc
 
 # As the servers' own, twostage.rpc.settings, which commands do without.
@@ -115,7 +116,8 @@ class Client:
     """A connection to a gateway; safe to use from several threads.
 
     Args:
-        address: ``host:port`` of the gateway, 127.0.0.1:50050 by default.
+        address: ``host:port`` of the gateway, 127.0.0.1:50050 by default; ``dns:///name:port`` for several, every
+            address of the name being one (docs/balancing.md).
         timeout_seconds: How long a call may take, 2 by default.
         access: TLS and credentials, instead of the arguments that follow; nothing encrypted and nobody in particular
             by default.
@@ -150,7 +152,7 @@ class Client:
         parts = GatewayAccess(tls, tls_ca, tls_certificate, tls_key, tls_server_name, api_key, token)
         if access is not None and parts != GatewayAccess():
             raise AccessInvalid("access: expected none beside arguments for TLS and credentials, received one")
-        self._channel = (access or parts).channel(address, channel_options(_MAX_MESSAGE_BYTES, SERVICE_CONFIG))
+        self._channel = (access or parts).channel(address, gateway_channel_options(address, _MAX_MESSAGE_BYTES))
         self._stub = gateway_pb2_grpc.RecommendationServiceStub(self._channel)
 
     def recommend(
@@ -345,7 +347,7 @@ class Client:
     def _call(self, method: Callable[..., Any], request: Message, timeout_seconds: float | None) -> Any:
         timeout = self.timeout_seconds if timeout_seconds is None else timeout_seconds
         try:
-            return method(request, timeout=timeout)
+            return method(request, timeout=timeout, metadata=trace_of_caller())
         except grpc.RpcError as error:
             raise self._translated(error, error) from error
 

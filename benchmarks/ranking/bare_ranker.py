@@ -33,13 +33,14 @@ def main() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     store = Store(arguments.store)
     engine = RankingEngine.open(store.open())
-    entry = engine.ranker().entry
+    ranker = engine.ranker()
+    entry = ranker.entry
     prepared = []
     for request in make_requests(store, arguments.candidates, 20):
         query = to_query(request, engine.rows_of, engine.action_codes)
-        gatherer = engine.ranker().gatherer
-        prepared.append(gatherer.gather(query.history, query.context, query.candidate_rows, query.retrieval_scores))
-    run = _session(store.path / "models" / entry.model / str(engine.number), entry.signature, entry.output)
+        prepared.append(ranker.gather(query.history, query.context, query.candidate_rows, query.retrieval_scores))
+    signature = entry.signature if entry.by_row is None else entry.by_row.signature
+    run = _session(store.path / "models" / entry.model / str(engine.number), signature, entry.output)
     turn = count()
     for inputs in prepared[:50]:
         run(inputs)

@@ -20,12 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from benchmarks.retrieval.told_process import ToldProcess
+from ranking_service.engine.engine import Ranker
+from twostage.bundle.generation import Generation
 from twostage.bundle.store import Store
+from twostage.features.context import Context
+from twostage.features.history import History
 from twostage.processes import ChildFailedError, ServiceProcess
 
 _AIM_MS = 0.6
@@ -91,12 +96,14 @@ def _measure(
             *("--store", str(store_path), "--model-server", address, "--port", "0", "--metrics-port", "0"),
         )
     )
-    table = generation.array(entry.candidate_table)
-    width = table.shape[1] * table.dtype.itemsize
     backend = stack.enter_context(
         ToldProcess("backend", "benchmarks.ranking.hop_server", [f"--answer-bytes={candidates * 12}"])
     )
-    hops = [f"--backend={backend.ready['address']}", f"--send-bytes={candidates * width}", "--answer-bytes=2000"]
+    hops = [
+        f"--backend={backend.ready['address']}",
+        f"--send-bytes={_sent_bytes(generation, candidates)}",
+        "--answer-bytes=2000",
+    ]
     hop = stack.enter_context(ToldProcess("hop", "benchmarks.ranking.hop_server", hops))
     sizes = ["--store", str(store_path), "--candidates", str(candidates)]
     bare = stack.enter_context(ToldProcess("graph", "benchmarks.ranking.bare_ranker", sizes))
@@ -159,6 +166,14 @@ def _serving(module: str, *flags: str) -> Iterator[ServiceProcess]:
     finally:
         service.terminate()
         service.wait_stopped()
+
+
+def _sent_bytes(generation: Generation, candidates: int) -> int:
+    """Bytes of the arrays that a Predict carries."""
+    rows = np.asarray(generation.popular_rows[:candidates], np.uint32)
+    ranker = Ranker.open(generation, generation.manifest.default_ranker)
+    inputs = ranker.gather(History.of_rows(rows[:10]), Context(), rows, np.zeros(len(rows), np.float32))
+    return sum(array.nbytes for array in inputs.values())
 
 
 def _cpu_ms(pid: int) -> float:

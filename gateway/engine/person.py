@@ -111,14 +111,13 @@ _NOBODY_IN_PARTICULAR = Person()
 
 def _event_columns(rows: Mapping[str, int], events: Sequence[TasteEvent]) -> HistoryColumns:
     known = [event for event in events if rows[event.item_id] >= 0][-HISTORY_LENGTH:]
+    if not known:
+        return NO_HISTORY
+    item_ids, actions, values, times_seconds = zip(*known, strict=True)
     return HistoryColumns(
-        rows=[rows[event.item_id] for event in known],
-        actions=[event.action for event in known],
-        values=[_sendable(event.value) for event in known],
-        times_seconds=[event.time_seconds for event in known],
+        rows=[rows[item_id] for item_id in item_ids],
+        actions=actions,
+        # NaN for none; a value that would reach the stages as infinite, which they refuse, counts as none.
+        values=[value if value is not None and -MAX_VALUE <= value <= MAX_VALUE else math.nan for value in values],
+        times_seconds=times_seconds,
     )
-
-
-def _sendable(value: float | None) -> float:
-    """A stored value, NaN for none; one that would reach the stages as infinite, which they refuse, counts as none."""
-    return value if value is not None and -MAX_VALUE <= value <= MAX_VALUE else math.nan

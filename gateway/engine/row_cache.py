@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from twostage.bundle.id_table import IdTable
 
@@ -29,13 +30,12 @@ class RowCache:
     def rows(self, item_ids: Sequence[str]) -> list[int]:
         """The rows of ids in their order, -1 where an id is unknown."""
         known = self._known
-        rows = [known.get(item_id, -1) for item_id in item_ids]
-        missing = [position for position, row in enumerate(rows) if row < 0]
-        if missing:
+        rows: list[Any] = list(map(known.get, item_ids))
+        if None in rows:
+            missing = [position for position, row in enumerate(rows) if row is None]
             found = self._ids.rows([item_ids[position] for position in missing]).tolist()
             for position, row in zip(missing, found, strict=True):
-                if row >= 0:
-                    rows[position] = row
-                    if len(known) < self._limit:
-                        known[item_ids[position]] = row
+                rows[position] = row
+                if row >= 0 and len(known) < self._limit:
+                    known[item_ids[position]] = row
         return rows

@@ -84,13 +84,16 @@ class TasteRule:
         # Events that found no room, each with how many were picked before it.
         held_back: list[tuple[int, TasteEvent]] = []
         judged: set[tuple[str, str]] = set()
+        judgements, answers = self._judgements, self._known
         for item_id, action, value, time_seconds in newest_first:
-            if action in self._judgements:
+            if action in judgements:
                 judgement = (item_id, action)
                 if judgement in judged:
                     continue
                 judged.add(judgement)
-            if self.is_taste(action, value):
+            counts = answers.get((action, value))
+            # A call for each of a person's events would take a third of this.
+            if counts or (counts is None and self.is_taste(action, value)):
                 event = TasteEvent(item_id, action, value, time_seconds)
                 if action in room:
                     if not room[action]:

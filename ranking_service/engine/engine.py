@@ -16,6 +16,7 @@ from ranking_service.engine.explainer import Explainer
 from ranking_service.engine.explanations import Explanation
 from ranking_service.engine.features import FeatureGatherer
 from ranking_service.engine.query import RankedItems, RankingQuery, SelectionPolicy, Shortfall, ShortfallReason
+from ranking_service.engine.row_inputs import RowInputs
 from ranking_service.engine.scorer import Scorer, checked_answer
 from ranking_service.engine.selection import CapRule, descending, first_occurrences, select
 from twostage.bundle.attributes import ValuesColumn
@@ -24,6 +25,7 @@ from twostage.bundle.generation import Generation
 from twostage.bundle.manifest import RankerEntry
 from twostage.errors import DeadlineSpent, InvalidField
 from twostage.features.context import Context
+from twostage.features.history import History
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,16 @@ class Ranker:
     Args:
         name: Its name in the bundle.
         entry: What the manifest says of it.
-        gatherer: Builds its inputs.
+        gatherer: Builds its inputs by value.
         weights: float64[A], its own blend, normalised.
+        row_inputs: Builds its inputs by row; None when its model does not hold the items' features.
     """
 
     name: str
     entry: RankerEntry
     gatherer: FeatureGatherer
     weights: NDArray[np.float64]
+    row_inputs: RowInputs | None = None
 
     @classmethod
     def open(cls, generation: Generation, name: str) -> Self:
@@ -54,7 +58,36 @@ class Ranker:
             weights = blend_weights(entry.actions, entry.blend, f"rankers.{name}.blend")
         except InvalidField as error:
             raise BundleCorrupt(generation.path, f"a usable ranker {name}", error.message) from error
-        return cls(name, entry, FeatureGatherer.open(generation, entry), weights)
+        try:
+            row_inputs = None if entry.by_row is None else RowInputs(entry.by_row.inputs)
+        except ValueError as error:
+            raise BundleCorrupt(generation.path, f"a usable ranker {name}", str(error)) from error
+        return cls(name, entry, FeatureGatherer.open(generation, entry), weights, row_inputs)
+
+    def gather(
+        self,
+        history: History,
+        context: Context,
+        rows: NDArray[np.uint32],
+        retrieval_scores: NDArray[np.float32],
+        *,
+        by_value: bool = False,
+    ) -> dict[str, NDArray[Any]]:
+        """Builds the inputs for one request, as small as its model allows.
+
+        Args:
+            history: Oldest first, any length; the newest 50 entries are used.
+            context: Where and when.
+            rows: uint32[N], each below the number of items; not checked here.
+            retrieval_scores: float32[N].
+            by_value: True builds features also where rows would do; False by default.
+
+        Returns:
+            Arrays by name; see twostage.features.model_inputs.
+        """
+        if self.row_inputs is None or by_value:
+            return self.gatherer.gather(history, context, rows, retrieval_scores)
+        return self.row_inputs.gather(history, context, rows, retrieval_scores)
 
 
 class RankingEngine:
@@ -160,10 +193,10 @@ class RankingEngine:
         rows = query.candidate_rows if kept is None else query.candidate_rows[kept]
         retrieval_scores = query.retrieval_scores if kept is None else query.retrieval_scores[kept]
         asked = scored = perf_counter()
-        inputs: dict[str, NDArray[Any]] = {}
         model = ranker.entry.model
+        context = self._as_trained(query.context)
         if len(rows):
-            inputs = ranker.gatherer.gather(query.history, self._as_trained(query.context), rows, retrieval_scores)
+            inputs = ranker.gather(query.history, context, rows, retrieval_scores, by_value=query.by_value)
             asked = perf_counter()
             left = timeout_seconds - (asked - start)
             if left <= 0:
@@ -201,7 +234,9 @@ class RankingEngine:
             effects, effects_missing = self._explainer.effects(
                 scorer,
                 model,
-                inputs,
+                lambda asked: ranker.gather(
+                    query.history, context, rows[asked], retrieval_scores[asked], by_value=True
+                ),
                 chosen,
                 action_scores[chosen],
                 weights,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -16,14 +16,12 @@ from ranking_service.engine.scorer import HistoryEffects, Scorer, checked_effect
 from twostage.bundle.generation import Generation
 from twostage.errors import DeadlineSpent, TwostageError
 from twostage.features.history import HISTORY_LENGTH
-from twostage.features.model_inputs import CANDIDATE_FEATURES, RETRIEVAL_SCORES
 
 MAX_EFFECT_COUNT = 200
 """For how many items the ranker is asked: it runs once for each entry of the history and each of them."""
 
 # What is left when the ranker is late must still bring the ranking home.
 _EFFECTS_SHARE = 0.8
-_CANDIDATE_INPUTS = (CANDIDATE_FEATURES, RETRIEVAL_SCORES)
 
 
 class Explainer:
@@ -76,7 +74,7 @@ class Explainer:
         self,
         scorer: Scorer,
         model: str,
-        inputs: Mapping[str, NDArray[Any]],
+        inputs_of: Callable[[NDArray[np.intp]], Mapping[str, NDArray[Any]]],
         places: NDArray[np.intp],
         action_scores: NDArray[np.float32],
         weights: NDArray[np.float64],
@@ -91,7 +89,7 @@ class Explainer:
         Args:
             scorer: Who scored; not every scorer can tell.
             model: The model's name.
-            inputs: Those of the ranking, N candidates.
+            inputs_of: Builds the ranker's inputs by value for candidates at some places.
             places: int[K], where the selected items stand among the candidates; the first 200 are asked for.
             action_scores: float32[K, A], of the selected items.
             weights: float64[A], of the blend.
@@ -107,12 +105,11 @@ class Explainer:
         if not isinstance(scorer, HistoryEffects):
             return None, "the scorer does not tell effects"
         asked = places[:MAX_EFFECT_COUNT]
-        some = {name: array[asked] if name in _CANDIDATE_INPUTS else array for name, array in inputs.items()}
         begun = perf_counter()
         try:
             if timeout_seconds <= 0:
                 raise DeadlineSpent("before the ranker was asked to explain")
-            answer = scorer.history_effects(model, self._number, some, _EFFECTS_SHARE * timeout_seconds)
+            answer = scorer.history_effects(model, self._number, inputs_of(asked), _EFFECTS_SHARE * timeout_seconds)
             if answer is None:
                 return None, f"model {model} does not tell effects"
             checked = checked_effects(answer, model, self._number, len(asked), len(weights))

@@ -42,6 +42,8 @@ ORDER_SHARE = 1e-3
 """How much better than another the published score of an item that may stand behind it is at most, as a part of it."""
 
 _LEAST_OFF = 1e-8
+# Of a ranker that is asked by rows: by features the same model must say the same.
+_BY_VALUE_COUNT = 2
 
 _Row = Annotated[int, Field(ge=0, le=2**32 - 1)]
 _Score = Annotated[float, Field(allow_inf_nan=False)]
@@ -186,15 +188,22 @@ def check_golden(engine: RankingEngine, scorer: Scorer, timeout_seconds: float =
     golden = read_golden(engine.generation.path)
     if golden is None:
         return 0
+    by_value_count: dict[str, int] = {}
     for number, answer in enumerate(golden.answers, start=1):
-        ranked = _ask(engine, scorer, answer.question, timeout_seconds)
         ranker = f", ranker {answer.ranker}" if answer.ranker else ""
         where = f"golden ranking {number} of {len(golden.answers)}{ranker}, generation {engine.number}"
-        _compare(where, answer, ranked, golden)
+        _compare(where, answer, _ask(engine, scorer, answer.question, timeout_seconds), golden)
+        counted = by_value_count.get(answer.ranker, 0)
+        if counted < _BY_VALUE_COUNT and engine.ranker(answer.ranker).row_inputs is not None:
+            ranked = _ask(engine, scorer, answer.question, timeout_seconds, by_value=True)
+            _compare(f"{where}, by value", answer, ranked, golden)
+            by_value_count[answer.ranker] = counted + 1
     return len(golden.answers)
 
 
-def _ask(engine: RankingEngine, scorer: Scorer, question: GoldenQuestion, timeout_seconds: float) -> RankedItems:
+def _ask(
+    engine: RankingEngine, scorer: Scorer, question: GoldenQuestion, timeout_seconds: float, *, by_value: bool = False
+) -> RankedItems:
     query = RankingQuery(
         history=History.of_rows(np.array(question.history_rows, np.uint32)),
         context=Context(),
@@ -203,6 +212,7 @@ def _ask(engine: RankingEngine, scorer: Scorer, question: GoldenQuestion, timeou
         count=len(question.candidate_rows),
         ranker=question.ranker,
         blend=question.blend,
+        by_value=by_value,
     )
     return engine.rank(query, scorer, timeout_seconds)
 

@@ -48,6 +48,7 @@ class RankingQuery:
         trace: True asks for each item's rank before selection.
         history_weights: float32[H], the part of each entry of the history in the user vector, as retrieval told it,
             for explanations; None when it did not tell.
+        by_value: True scores by features also where the model holds them itself, to compare the two ways.
     """
 
     history: History
@@ -62,6 +63,7 @@ class RankingQuery:
     explain: bool = False
     trace: bool = False
     history_weights: NDArray[np.float32] | None = None
+    by_value: bool = False
 
 
 class ShortfallReason(Enum):

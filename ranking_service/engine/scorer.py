@@ -23,7 +23,8 @@ class Scorer(Protocol):
         Args:
             model: The model's name, a folder of the store's ``models/``.
             version: The version, which is the generation.
-            inputs: Arrays by the names of twostage.features.model_inputs; N candidates.
+            inputs: Arrays by the names of twostage.features.model_inputs; N candidates. With ``candidate_rows`` among
+                them they are for the model's signature of rows.
             timeout_seconds: How long it may take, above 0.
 
         Returns:
@@ -47,7 +48,7 @@ class HistoryEffects(Protocol):
         Args:
             model: The model's name.
             version: The version.
-            inputs: As of :meth:`Scorer.score`, with N candidates.
+            inputs: As of :meth:`Scorer.score`, with N candidates, by value.
             timeout_seconds: How long it may take, above 0.
 
         Returns:

@@ -14,6 +14,7 @@ from retrieval_service.engine.catalogue import Catalogue
 from retrieval_service.engine.gathering import Gatherer
 from retrieval_service.engine.index.faiss_file import open_part
 from retrieval_service.engine.index.faiss_index import FaissIndex
+from retrieval_service.engine.index.faiss_part import OnSearch
 from retrieval_service.engine.index.vector_index import VectorIndex
 from retrieval_service.engine.person import finite
 from retrieval_service.engine.query import Candidates, Gathered, RetrievalQuery, Shard, SimilarQuery
@@ -57,13 +58,21 @@ class RetrievalEngine:
         self._gatherer = Gatherer(catalogue, tower, searching, dict(shares or {}))
 
     @classmethod
-    def open(cls, generation: Generation, *, shard: int | None = None, index: VectorIndex | None = None) -> Self:
+    def open(
+        cls,
+        generation: Generation,
+        *,
+        shard: int | None = None,
+        index: VectorIndex | None = None,
+        on_search: OnSearch | None = None,
+    ) -> Self:
         """Opens the default tower of a generation.
 
         Args:
             generation: The generation.
             shard: Which of the index's shards to search, from 0; all of them when None.
             index: Searched instead of the bundle's index, e.g. a vector database's.
+            on_search: Told how each search of the bundle's index was done; nobody is when None.
 
         Raises:
             BundleCorrupt: A file is absent or is not what the manifest says.
@@ -77,6 +86,7 @@ class RetrievalEngine:
             orders=manifest.orders,
             shard=shard,
             index=index,
+            on_search=on_search,
         )
 
     @classmethod
@@ -90,6 +100,7 @@ class RetrievalEngine:
         orders: OrdersEntry | None = None,
         shard: int | None = None,
         index: VectorIndex | None = None,
+        on_search: OnSearch | None = None,
     ) -> Self:
         """Opens a tower in a generation's folder that need not be published, so that training can ask it first.
 
@@ -101,6 +112,7 @@ class RetrievalEngine:
             orders: Orders of items beside popularity; none when None.
             shard: Which of the index's shards to search, from 0; all of them when None.
             index: Searched instead of the tower's index; None opens that.
+            on_search: As of :meth:`open`.
 
         Raises:
             BundleCorrupt: A file is absent or is not what the arguments say.
@@ -114,9 +126,9 @@ class RetrievalEngine:
         if index is not None:
             searching = WholeSearch(index)
         elif shard is None or (shard, shard_count) == (0, 1):
-            searching = WholeSearch(FaissIndex.open(folder, tower.index, catalogue.vectors))
+            searching = WholeSearch(FaissIndex.open(folder, tower.index, catalogue.vectors, on_search))
         else:
-            part = open_part(folder, tower.index, catalogue.vectors, shard)
+            part = open_part(folder, tower.index, catalogue.vectors, shard, on_search=on_search)
             searching = ShardSearch(part, Shard(shard, shard_count))
         return cls(catalogue, user_tower, searching, shares_of(tower))
 

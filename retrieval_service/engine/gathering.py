@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from retrieval_service.engine import sources
 from retrieval_service.engine.catalogue import Catalogue
+from retrieval_service.engine.index.exact_scan import inner_products
 from retrieval_service.engine.index.vector_index import Pool
 from retrieval_service.engine.person import Person, finite
 from retrieval_service.engine.query import Gathered, RetrievalQuery, SimilarQuery
@@ -123,8 +124,7 @@ class Gatherer:
         if vector is None:
             return np.zeros(len(rows), np.float32)
         # Unlike a matrix product this rounds a row the same whatever rows are beside it, so that shards agree.
-        scores: NDArray[np.float32] = np.einsum("ij,j->i", self._catalogue.vectors[rows], vector)
-        return scores
+        return inner_products(self._catalogue.vectors, rows, vector)
 
 
 def _searched(source: Source, group: int, wanted: int, pool: Pool, scores: NDArray[np.float32]) -> SourceList:

@@ -23,7 +23,7 @@ from training.commands.options import (
 from training.data.errors import DataError
 from training.data.read import read_with_log
 from training.errors import TrainingError
-from training.ranker.names import DEFAULT_RANKERS, ranker_names
+from training.ranker.names import DEFAULT_RANKERS, ITEM_TABLES, ranker_names
 from twostage.bundle.errors import BundleError
 from twostage.options import store_option
 from twostage.terminal import make_console
@@ -47,6 +47,13 @@ if TYPE_CHECKING:
 @click.option("--index-recall", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True)
 @click.option("--index-bytes", type=click.FloatRange(min=0, min_open=True), help="Bytes an item the index may hold.")
 @click.option(
+    "--item-table",
+    type=click.Choice(ITEM_TABLES),
+    default="auto",
+    show_default=True,
+    help="Where rankers find items' features: in the model, in each request, or in the model up to 2 GiB in all.",
+)
+@click.option(
     "--plot", "plot_path", type=click.Path(path_type=Path, dir_okay=False), help="Also plot the measures (PNG)."
 )
 @reliability_option
@@ -64,6 +71,7 @@ def train(
     shards: int,
     index_recall: float,
     index_bytes: float | None,
+    item_table: str,
     plot_path: Path | None,
     reliability_path: Path | None,
 ) -> None:
@@ -112,7 +120,7 @@ def train(
         models = train_models(dataset, profile, seed, report, rankers=rankers)
         seconds |= models.seconds
         aim = IndexAim(recall_target=index_recall, bytes_per_item=index_bytes, shard_count=shards)
-        publish(models, store, aim=aim, measure=measure if evaluation else None, report=report)
+        publish(models, store, aim=aim, item_table=item_table, measure=measure if evaluation else None, report=report)
         finish("export")
         if measured:
             # Stages in the order in which they ran; the evaluation did within the export.

@@ -16,28 +16,39 @@ from training.ranker.candidates import CandidateLists, Requests
 from training.ranker.effects import history_effects
 from training.ranker.families.ranker import Ranker, UserBatch
 from training.ranker.item_inputs import ItemInputs
+from training.ranker.item_table import ItemTable
 from training.towers.export import TOLERANCE
 from twostage.features.context import CONTEXT_SIZE
 from twostage.features.history import HISTORY_LENGTH
 from twostage.features.model_inputs import (
     ACTION_SCORES,
+    BY_ROW,
     CANDIDATE_FEATURES,
+    CANDIDATE_ROWS,
     CONTEXT,
     HISTORY_ACTIONS,
     HISTORY_AGES_DAYS,
+    HISTORY_CODES,
     HISTORY_EFFECTS,
     HISTORY_FEATURES,
     HISTORY_MASK,
+    HISTORY_NUMBERS,
     HISTORY_VALUES,
     RANKER_INPUTS,
     RETRIEVAL_SCORES,
+    ROW_INPUTS,
 )
 
 WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 """Where TensorFlow Serving looks for records to run before it calls a version available."""
 
+SERVING_DEFAULT = "serving_default"
+"""The signature that reads features."""
+
 _TABLE_DTYPES = {"float32": np.float32, "float16": np.float16}
 _HALF_TOLERANCE = 5e-3
+# The same numbers go through the same operations: rows and features differ by the last bits at most.
+_ROWS_TOLERANCE = 1e-6
 
 
 def ranker_tables(
@@ -70,12 +81,13 @@ def export_ranker(
     *,
     model_name: str,
     version: int,
+    by_row: bool = False,
 ) -> None:
     """Writes the ranker as a SavedModel for TensorFlow Serving, with warm-up records, and compares its scores.
 
     The user side has a first dimension of 1 and is encoded once; the item side stands ready in the table. Beside
     ``serving_default`` there is ``history_effects``, which tells what each entry of the history does for a score; see
-    twostage.features.model_inputs.
+    twostage.features.model_inputs. With the tables inside the model, ``by_row`` reads rows of them.
 
     Args:
         model: The calibrated ranker.
@@ -86,9 +98,11 @@ def export_ranker(
         candidates: Their candidates.
         model_name: The model's name in TensorFlow Serving, for the warm-up records.
         version: Its version, the generation's number.
+        by_row: Puts the tables into the model; False by default.
 
     Raises:
-        ExportMismatch: The exported graph scores differently from the whole model.
+        ExportMismatch: The exported graph scores differently from the whole model, or by rows differently from by
+            features.
     """
     dtype = tf.as_dtype(tables[0].dtype)
     specs = {
@@ -114,27 +128,60 @@ def export_ranker(
         )
         return user, tf.cast(given[CANDIDATE_FEATURES], tf.float32), given[RETRIEVAL_SCORES]
 
-    def serve(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        user, rows, retrieval_scores = read(tensors)
+    def score(user: UserBatch, rows: tf.Tensor, retrieval_scores: tf.Tensor) -> dict[str, tf.Tensor]:
         side = model.encode_user(user).single()
         return {ACTION_SCORES: tf.nn.sigmoid(model.score(side, rows, retrieval_scores))}
+
+    def serve(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        return score(*read(tensors))
 
     def tell_effects(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         return {HISTORY_EFFECTS: history_effects(model, *read(tensors))}
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for name, endpoint in (("serving_default", serve), (HISTORY_EFFECTS, tell_effects)):
+    for name, endpoint in ((SERVING_DEFAULT, serve), (HISTORY_EFFECTS, tell_effects)):
         archive.add_endpoint(name=name, fn=endpoint, input_signature=list(specs.values()))
+    if by_row:
+        table = ItemTable(model, tables)
+
+        def serve_rows(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+            return score(*table.read(*tensors))
+
+        archive.add_endpoint(name=BY_ROW, fn=serve_rows, input_signature=list(table.specs().values()))
     archive.write_out(str(path), verbose=False)
-    loaded = tf.saved_model.load(str(path))
+    signatures = (loaded := tf.saved_model.load(str(path))).signatures
+    warm_ups: list[tuple[str, Mapping[str, NDArray[Any]]]] = []
     for person in range(len(requests)):
         inputs = request_inputs(tables, requests, candidates, person)
-        fed = {name: tf.constant(array) for name, array in inputs.items()}
-        received = loaded.signatures["serving_default"](**fed)[ACTION_SCORES].numpy()
-        _compare(_whole_model(model, items, requests, candidates, person), received, dtype == tf.float16)
-    warm_ups = [request_inputs(tables, requests, candidates, person) for person in range(len(requests))]
+        received = _answer(signatures[SERVING_DEFAULT], inputs)
+        expected = _whole_model(model, items, requests, candidates, person)
+        _compare("the whole model's", expected, received, _HALF_TOLERANCE if dtype == tf.float16 else TOLERANCE)
+        warm_ups.append((SERVING_DEFAULT, inputs))
+        if by_row:
+            rows = row_inputs(requests, candidates, person)
+            _compare("by rows the same", received, _answer(signatures[BY_ROW], rows), _ROWS_TOLERANCE)
+            warm_ups.append((BY_ROW, rows))
+    # A signature does not keep the model's variables alive.
+    del loaded
     _write_warm_up(path, warm_ups, model_name, version)
+
+
+def row_inputs(requests: Requests, candidates: CandidateLists, person: int) -> dict[str, NDArray[Any]]:
+    """One request's inputs of a signature that reads rows, by name."""
+    histories, one = requests.histories, slice(person, person + 1)
+    rows = candidates.rows[person]
+    present = rows >= 0
+    history_rows = np.where(histories.mask[one] > 0, histories.rows[one], -1)
+    inputs: dict[str, NDArray[Any]] = {
+        HISTORY_CODES: np.concatenate([history_rows, histories.actions[one]]).astype(np.int32),
+        HISTORY_NUMBERS: np.concatenate([histories.values[one], histories.ages_days[one]]).astype(np.float32),
+        CONTEXT: requests.context[one],
+        CANDIDATE_ROWS: rows[present].astype(np.int32),
+        RETRIEVAL_SCORES: candidates.scores[person][present],
+    }
+    assert tuple(inputs) == ROW_INPUTS
+    return inputs
 
 
 def request_inputs(
@@ -187,27 +234,36 @@ def _whole_model(
     return probabilities
 
 
-def _compare(expected: NDArray[np.float32], received: NDArray[np.float32], half: bool) -> None:
-    tolerance = _HALF_TOLERANCE if half else TOLERANCE
+def _answer(signature: Any, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    scores: NDArray[np.float32] = signature(**{name: tf.constant(array) for name, array in inputs.items()})[
+        ACTION_SCORES
+    ].numpy()
+    return scores
+
+
+def _compare(whose: str, expected: NDArray[np.float32], received: NDArray[np.float32], tolerance: float) -> None:
     off = np.abs(expected - received).max(initial=0.0) if expected.shape == received.shape else np.nan
     if not off <= tolerance:
         raise ExportMismatch(
-            f"ranker: expected the whole model's scores {expected.shape} within {tolerance:g}, got {received.shape} "
+            f"ranker: expected {whose} scores {expected.shape} within {tolerance:g}, got {received.shape} "
             f"off by {off:g}"
         )
 
 
-def _write_warm_up(path: Path, requests: Sequence[Mapping[str, NDArray[Any]]], model_name: str, version: int) -> None:
+def _write_warm_up(
+    path: Path, requests: Sequence[tuple[str, Mapping[str, NDArray[Any]]]], model_name: str, version: int
+) -> None:
+    """Writes a record for each request; requests are signatures with their inputs."""
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2  # noqa: PLC0415 - two seconds
 
     file = path / WARM_UP_FILE
     file.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(file)) as writer:
-        for inputs in requests:
+        for signature, inputs in requests:
             request = predict_pb2.PredictRequest()
             request.model_spec.name = model_name
             request.model_spec.version.value = version
-            request.model_spec.signature_name = "serving_default"
+            request.model_spec.signature_name = signature
             for name, array in inputs.items():
                 request.inputs[name].CopyFrom(tf.make_tensor_proto(np.ascontiguousarray(array)))
             log = prediction_log_pb2.PredictLog(request=request)

@@ -1,4 +1,4 @@
-"""Which rankers a run trains."""
+"""Which rankers a run trains, and how they may be published."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ DEFAULT_RANKERS = ("content",)
 
 ALL = "all"
 """Stands for every family."""
+
+ITEM_TABLES = ("auto", "model", "request")
+"""Where the features of items are: in the rankers' models, in each request, or in the models while they are small."""
 
 
 def ranker_names(wanted: Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from functools import reduce
@@ -83,6 +83,10 @@ class Attributes:
             else:
                 columns[name] = NumberColumn.open(folder / name, item_count)
         return cls(columns, item_count, cache_bytes=cache_bytes)
+
+    def watch_filters(self, on_lookup: Callable[[bool], None]) -> None:
+        """Has somebody told of each filter that is looked up whether what it leaves was held."""
+        self._cache.on_lookup = on_lookup
 
     @staticmethod
     def write(

@@ -20,10 +20,14 @@ class FilterCache:
     Args:
         max_bytes: How much memory sets and filters together may take; a set counts with its bitmap and its rows even
             where those are not made yet or are mapped. 0 keeps nothing.
+
+    Attributes:
+        on_lookup: Told of each look-up whether the filter was held; nobody is when None.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self.on_lookup: Callable[[bool], None] | None = None
         self._held: OrderedDict[Filter, tuple[RowSet, int]] = OrderedDict()
         self._held_bytes = 0
         self._lock = Lock()
@@ -53,7 +57,10 @@ class FilterCache:
             held = self._held.get(condition_filter)
             if held is not None:
                 self._held.move_to_end(condition_filter)
-                return held[0]
+        if self.on_lookup is not None:
+            self.on_lookup(held is not None)
+        if held is not None:
+            return held[0]
         row_set = evaluate(condition_filter)
         size = row_set.most_bytes + _filter_bytes(condition_filter)
         if size <= self._max_bytes:

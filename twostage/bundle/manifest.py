@@ -136,8 +136,18 @@ class TowerEntry(_Part):
     source_shares: dict[str, float] = {}
 
 
+class RowsEntry(_Part):
+    """A ranker's signature that reads rows in place of features; ``output`` and ``actions`` are the ranker's."""
+
+    signature: str
+    inputs: list[str]
+
+
 class RankerEntry(_Part):
-    """A ranker; paths are relative to the generation, ``model`` is a folder of ``models/`` beside it."""
+    """A ranker; paths are relative to the generation, ``model`` is a folder of ``models/`` beside it.
+
+    ``by_row`` is for a model that holds the items' features itself; rankers without are served by value.
+    """
 
     model: str
     signature: str = "serving_default"
@@ -147,6 +157,7 @@ class RankerEntry(_Part):
     candidate_table: str
     history_table: str | None = None
     blend: dict[str, float]
+    by_row: RowsEntry | None = None
 
 
 class OrdersEntry(_Part):

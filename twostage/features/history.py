@@ -82,13 +82,39 @@ def pad_history(history: History, now_seconds: int = 0) -> PaddedHistory:
     rows = np.zeros((1, HISTORY_LENGTH), np.uint32)
     mask = np.zeros((1, HISTORY_LENGTH), np.float32)
     actions = np.zeros((1, HISTORY_LENGTH), np.int32)
-    values = np.zeros((1, HISTORY_LENGTH), np.float32)
-    ages = np.zeros((1, HISTORY_LENGTH), np.float32)
+    numbers = _padded_numbers(newest, now_seconds)
     rows[0, :count] = newest.rows
     mask[0, :count] = 1.0
     actions[0, :count] = newest.actions
-    values[0, :count] = np.where(np.isnan(newest.values), 0, newest.values)
+    return PaddedHistory(rows, mask, actions, numbers[:1], numbers[1:])
+
+
+def pack_history(history: History, now_seconds: int = 0) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Pads a history into two arrays, for a ranker that reads rows.
+
+    Args:
+        history: The history, oldest first, of any length; the newest 50 entries are used.
+        now_seconds: The request's time in Unix seconds; 0 when unknown, then all ages are 0.
+
+    Returns:
+        int32[2, 50], rows, -1 where padded, and actions, 0 there; float32[2, 50], values and ages in days, as of
+        :class:`PaddedHistory`.
+    """
+    newest = history.newest()
+    count = len(newest)
+    codes = np.zeros((2, HISTORY_LENGTH), np.int32)
+    codes[0, :count] = newest.rows
+    codes[0, count:] = -1
+    codes[1, :count] = newest.actions
+    return codes, _padded_numbers(newest, now_seconds)
+
+
+def _padded_numbers(newest: History, now_seconds: int) -> NDArray[np.float32]:
+    """float32[2, 50], values and ages in days of at most 50 entries."""
+    count = len(newest)
+    numbers = np.zeros((2, HISTORY_LENGTH), np.float32)
+    np.copyto(numbers[0, :count], newest.values, where=~np.isnan(newest.values))
     if now_seconds > 0:
         known = newest.times > 0
-        ages[0, :count] = np.where(known, np.maximum(now_seconds - newest.times, 0), 0) / SECONDS_PER_DAY
-    return PaddedHistory(rows, mask, actions, values, ages)
+        numbers[1, :count] = np.where(known, np.maximum(now_seconds - newest.times, 0), 0) / SECONDS_PER_DAY
+    return numbers

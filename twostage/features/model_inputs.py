@@ -11,6 +11,9 @@ user side has a first dimension of 1 and is encoded once; candidates have N.
 A ranker that can explain itself has a second signature, ``history_effects``, of the same inputs. It answers
 ``history_effects`` float32[N, 50, A]: how much the log odds of each action fall when an entry of the history is left
 out, all else being as it was; 0 where padded.
+
+A ranker that holds the items' features itself has a third signature, which the manifest names with its inputs, those of
+ROW_INPUTS. It answers the same ``action_scores`` as ``serving_default`` does for the features of these rows.
 """
 
 HISTORY_VECTORS = "history_vectors"
@@ -34,9 +37,18 @@ CANDIDATE_FEATURES = "candidate_features"
 RETRIEVAL_SCORES = "retrieval_scores"
 """float32[N], user vector · item vector."""
 
+HISTORY_CODES = "history_codes"
+"""int32[2, 50]: rows of the bundle's items, -1 where padded; then ``history_actions``."""
+HISTORY_NUMBERS = "history_numbers"
+"""float32[2, 50]: ``history_values``; then ``history_ages_days``."""
+CANDIDATE_ROWS = "candidate_rows"
+"""int32[N], rows of the bundle's items."""
+
 ACTION_SCORES = "action_scores"
 HISTORY_EFFECTS = "history_effects"
 """The name of the second signature and of its output alike."""
+BY_ROW = "by_row"
+"""The name that training gives to the signature that reads rows."""
 
 RANKER_INPUTS = (
     HISTORY_FEATURES,
@@ -48,3 +60,6 @@ RANKER_INPUTS = (
     CANDIDATE_FEATURES,
     RETRIEVAL_SCORES,
 )
+
+ROW_INPUTS = (HISTORY_CODES, HISTORY_NUMBERS, CONTEXT, CANDIDATE_ROWS, RETRIEVAL_SCORES)
+"""Few and small: each input costs both processes its own parsing, whatever its size."""

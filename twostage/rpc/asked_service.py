@@ -20,6 +20,8 @@ S = TypeVar("S")
 
 # How these calls end says nothing of the replica: it has too much to do, or somebody lost interest.
 _TELLING_NOTHING = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED)
+# The call was not made. Nobody here cancels one that is waited for: a server that stops gave it up.
+_WORTH_ANOTHER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 # It worked and refused the request.
 _REFUSING = (
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -129,7 +131,7 @@ class AskedService(Generic[S]):
 
     def may_retry(self, error: grpc.RpcError) -> bool:
         """Says whether a failure may be tried again, and if so takes it from the budget."""
-        if status_of(error) is not grpc.StatusCode.UNAVAILABLE:
+        if status_of(error) not in _WORTH_ANOTHER:
             return False
         allowed = self.retries.take()
         if self.watcher is not None:

@@ -14,6 +14,7 @@ from twostage.rpc.asked_service import AskedService
 from twostage.rpc.outliers import Outcome
 from twostage.rpc.question import NoAnswer, Question, more_telling
 from twostage.rpc.replica import Replica
+from twostage.rpc.tracing.current import CallSpan, call_span
 
 S = TypeVar("S")
 
@@ -27,13 +28,24 @@ SAME_AGAIN_SECONDS = 0.02
 class _Attempt(Generic[S]):
     """One call under way."""
 
-    __slots__ = ("began", "call", "is_hedge", "replica")
+    __slots__ = ("_span", "began", "call", "is_hedge", "replica")
 
-    def __init__(self, replica: Replica[S], call: Any, began: float, *, is_hedge: bool) -> None:
+    def __init__(
+        self, replica: Replica[S], call: Any, began: float, *, is_hedge: bool, span: CallSpan | None = None
+    ) -> None:
         self.replica = replica
         self.call = call
         self.began = began
         self.is_hedge = is_hedge
+        self._span = span
+
+    def ended(self, code: grpc.StatusCode) -> None:
+        if self._span is not None:
+            self._span.end(code)
+
+    def cancel(self) -> None:
+        self.call.cancel()
+        self.ended(grpc.StatusCode.CANCELLED)
 
 
 class _Asking(Generic[S]):
@@ -91,6 +103,7 @@ class _Asking(Generic[S]):
         self._pending.remove(attempt)
         service, now = self._service, time.perf_counter()
         code = attempt.call.code()
+        attempt.ended(code)
         if code is grpc.StatusCode.OK:
             self._settle(attempt, now)
             return True
@@ -104,19 +117,25 @@ class _Asking(Generic[S]):
     def leave(self) -> None:
         """Gives up what is still under way."""
         for attempt in self._pending:
-            attempt.call.cancel()
+            attempt.cancel()
         self._pending.clear()
 
     def _start(self, replica: Replica[S], *, is_hedge: bool = False) -> float:
         question = self._question
+        kind = "hedge" if is_hedge else "retry" if self._asked else "first"
+        span = call_span(question.message, replica.address, kind)
         now = time.perf_counter()
         replica.begin()
         try:
-            call = question.method(replica.stub).future(question.message, timeout=max(question.deadline - now, 0.001))
+            call = question.method(replica.stub).future(
+                question.message,
+                timeout=max(question.deadline - now, 0.001),
+                metadata=None if span is None else span.metadata,
+            )
         except BaseException:
             replica.end()
             raise
-        attempt = _Attempt(replica, call, now, is_hedge=is_hedge)
+        attempt = _Attempt(replica, call, now, is_hedge=is_hedge, span=span)
         self._asked.append(replica)
         self._pending.append(attempt)
 
@@ -157,7 +176,7 @@ class _Asking(Generic[S]):
         service.latency.record(seconds)
         winner.replica.note(Outcome.ANSWERED, seconds)
         for other in self._pending:
-            other.call.cancel()
+            other.cancel()
             if other.began < winner.began:
                 # It would have taken longer still, and leaving out the slow ones would make the p95 fall and fall.
                 service.latency.record(now - other.began)

@@ -28,6 +28,7 @@ from twostage.rpc.asking import SAME_AGAIN_SECONDS, ask_together
 from twostage.rpc.outliers import Outcome
 from twostage.rpc.question import NoAnswer, Question, more_telling, status_of
 from twostage.rpc.replica import Replica
+from twostage.rpc.tracing.current import call_span
 
 S = TypeVar("S")
 
@@ -60,7 +61,7 @@ class Calls(AskedService[S]):
             if other is None:
                 raise
             try:
-                return self._ask_one(question, other)
+                return self._ask_one(question, other, "retry")
             except NoAnswer as again:
                 raise more_telling(failed, again) from None
 
@@ -74,14 +75,24 @@ class Calls(AskedService[S]):
         # Over another connection where there are several, which may end at another process.
         return self.replicas.pick(holding=question.holding)
 
-    def _ask_one(self, question: Question, replica: Replica[S]) -> Any:
+    def _ask_one(self, question: Question, replica: Replica[S], attempt: str = "first") -> Any:
+        span = call_span(question.message, replica.address, attempt)
         began = time.perf_counter()
         try:
             with replica:
-                answer = question.method(replica.stub)(question.message, timeout=max(question.deadline - began, 0.001))
+                answer = question.method(replica.stub)(
+                    question.message,
+                    timeout=max(question.deadline - began, 0.001),
+                    metadata=None if span is None else span.metadata,
+                )
         except grpc.RpcError as error:
-            self.note_failure(replica, status_of(error), time.perf_counter() - began)
+            code = status_of(error)
+            if span is not None:
+                span.end(code)
+            self.note_failure(replica, code, time.perf_counter() - began)
             raise NoAnswer(error, replica) from error
+        if span is not None:
+            span.end(grpc.StatusCode.OK)
         seconds = time.perf_counter() - began
         self.latency.record(seconds)
         replica.note(Outcome.ANSWERED, seconds)

@@ -20,8 +20,10 @@ from twostage.errors import InvalidField, NotReady
 from twostage.rpc import caller, request_event
 from twostage.rpc.errors import status_code, to_status
 from twostage.rpc.gates import Gate, Leave
-from twostage.rpc.metrics import ServerMetrics
+from twostage.rpc.metrics import MethodMetrics, ServerMetrics
 from twostage.rpc.request_log import Outcome, RequestLog, RequestLogging
+from twostage.rpc.tracing import current
+from twostage.rpc.tracing.current import Tracer
 
 # Infrastructure asks these several times a second; their answers are no requests of ours.
 _PASSED_THROUGH = ("/grpc.health.", "/grpc.reflection.")
@@ -38,6 +40,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
         logging: Which requests are logged.
         logger: Where they are logged; structlog's default when unset.
         gates: Asked in this order before a method is called; none by default.
+        tracer: Begins a span for every request; nothing is traced when None.
 
     Attributes:
         not_ready: Why requests are refused as NOT_READY (GetStatus excepted), or None to serve them.
@@ -50,8 +53,10 @@ class ServerInterceptor(grpc.ServerInterceptor):
         logging: RequestLogging | None = None,
         logger: FilteringBoundLogger | None = None,
         gates: Sequence[Gate] = (),
+        tracer: Tracer | None = None,
     ) -> None:
         self._gates = tuple(gates)
+        self._tracer = tracer
         self.not_ready: str | None = None
         self.in_flight_count = 0
         self._lock = threading.Lock()
@@ -95,6 +100,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
         def call(content: bytes, context: Any) -> Any:
             start = clock()
             facts, token = request_event.begin()
+            self._begin_span(name, context)
             with self._lock:
                 self.in_flight_count += 1
                 show_in_flight(self.in_flight_count)
@@ -127,8 +133,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
                 with self._lock:
                     self.in_flight_count -= 1
                     show_in_flight(self.in_flight_count)
-                metrics.seconds.observe(seconds)
-                metrics.count(code)
+                _note_end(metrics, code, seconds, facts, error)
                 request_event.end(token)
             if self._log.wants(code, seconds):
                 shown = None if aborted else error
@@ -141,12 +146,29 @@ class ServerInterceptor(grpc.ServerInterceptor):
 
         return call
 
+    def _begin_span(self, name: str, context: Any) -> None:
+        if self._tracer is not None:
+            self._tracer.begin(name, context.invocation_metadata())
+
     def _write(self, outcome: Outcome) -> None:
         """Logs a request; a log that cannot be written, e.g. a closed standard error, changes nobody's answer."""
         try:
             self._log.write(outcome)
         except Exception:  # noqa: BLE001 - there is nowhere to say it but the metrics
             self._metrics.log_failures.inc()
+
+
+def _note_end(
+    metrics: MethodMetrics, code: grpc.StatusCode, seconds: float, facts: dict[str, object], error: Exception | None
+) -> None:
+    """Counts a request that has ended, and ends its span where it has one."""
+    span = current.current()
+    if span is None:
+        metrics.finished(code, seconds)
+        return
+    metrics.finished(code, seconds, span.exemplar)
+    facts |= span.exemplar or {}
+    span.finish(code, facts, error)
 
 
 def _read(content: bytes, deserialize: Callable[[bytes], Any] | None) -> Any:

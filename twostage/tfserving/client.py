@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Protocol, Self, cast
 
 import grpc
 from numpy.typing import NDArray
 
+from twostage.rpc.tracing import current
 from twostage.tfserving import messages
 from twostage.tfserving.errors import (
     ModelServerDeadline,
@@ -43,10 +44,24 @@ _CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+_PREDICT = messages.PREDICT_METHOD.removeprefix("/")
 # A server that was heard within this time and is gone is being restarted, which takes seconds.
 _PATIENCE_SECONDS = 10.0
 # Of the time left, for a server that comes back; the rest is for the call, and for telling that it did not.
 _WAITED_SHARE = 0.8
+
+
+class CallWatcher(Protocol):
+    """Is told of calls of Predict."""
+
+    def call_began(self) -> None:
+        """A call is sent."""
+
+    def call_ended(self, outcome: str) -> None:
+        """A call that was sent ended: ``answered``, ``late`` or ``failed``."""
+
+    def call_refused(self) -> None:
+        """A call was not sent, because too many are in flight."""
 
 
 class ModelServerClient:
@@ -63,18 +78,20 @@ class ModelServerClient:
         max_in_flight: Calls of Predict at the same time, 64 by default; one more is refused here, at once. A model
             server computes even what nobody waits for any more, so calls that ended in time count on until it can be
             done with them; see ``twostage.tfserving.in_flight``.
+        watcher: Told of calls of Predict; nobody is when None.
 
     Raises:
         ValueError: ``max_in_flight`` is below 1, or the target is empty.
     """
 
-    def __init__(self, target: str, max_in_flight: int = 64) -> None:
+    def __init__(self, target: str, max_in_flight: int = 64, watcher: CallWatcher | None = None) -> None:
         if not target:
             raise ValueError("target: expected host:port or unix:///path, got an empty string")
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight: expected 1 or more, got {max_in_flight}")
         self.target = target
         self.max_in_flight = max_in_flight
+        self._watcher = watcher
         self._in_flight = InFlight(max_in_flight)
         self._channel = grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
         self._reconnection = Reconnection(self._channel, _PATIENCE_SECONDS)
@@ -196,27 +213,49 @@ class ModelServerClient:
 
     def _predict_twice(self, work: str, request: bytes, deadline: float) -> Message:
         """Sends a request, and once more when the connection broke and there is one again in time."""
-        may_send = 2
+        may_send, attempt = 2, "first"
         while True:
             try:
-                return self._predict_once(work, request, deadline)
+                return self._predict_once(work, request, deadline, attempt)
             except _ConnectionLost as lost:
-                may_send -= lost.may_be_sent
+                may_send, attempt = may_send - lost.may_be_sent, "retry"
                 left = deadline - time.monotonic()
                 if not may_send or left <= 0 or not self._reconnection.wait(left * _WAITED_SHARE):
                     raise lost.failure from None
 
-    def _predict_once(self, work: str, request: bytes, deadline: float) -> Message:
+    def _predict_once(self, work: str, request: bytes, deadline: float, attempt: str) -> Message:
         timeout_seconds = deadline - time.monotonic()
         if timeout_seconds <= 0:
             raise self._no_time(timeout_seconds)
+        watcher = self._watcher
         sent = self._in_flight.enter()
         if sent is None:
+            if watcher is not None:
+                watcher.call_refused()
             raise ModelServerOverloaded(f"{self.max_in_flight} calls to {self.target} are in flight already")
+        if watcher is None:
+            return self._send(work, request, sent, timeout_seconds, attempt)
+        watcher.call_began()
+        outcome = "failed"
         try:
-            response = self._predict(request, timeout=timeout_seconds)
+            response = self._send(work, request, sent, timeout_seconds, attempt)
+            outcome = "answered"
+        except ModelServerDeadline:
+            outcome = "late"
+            raise
+        finally:
+            watcher.call_ended(outcome)
+        return response
+
+    def _send(self, work: str, request: bytes, sent: float, timeout_seconds: float, attempt: str) -> Message:
+        traced = current.current()
+        span = None if traced is None else traced.call(_PREDICT, self.target, attempt)
+        try:
+            response = self._predict(request, timeout=timeout_seconds, metadata=None if span is None else span.metadata)
         except grpc.RpcError as error:
             call = cast("grpc.Call", error)
+            if span is not None:
+                span.end(call.code())
             if is_connection_failure(call):
                 self._in_flight.broken()
                 raise _ConnectionLost(_failure(error), was_never_sent(call)) from error
@@ -229,6 +268,8 @@ class ModelServerClient:
             # The channel was closed meanwhile, or the process is being stopped.
             self._in_flight.refused()
             raise
+        if span is not None:
+            span.end(grpc.StatusCode.OK)
         self._in_flight.answered(work, sent)
         self._reconnection.heard()
         return response

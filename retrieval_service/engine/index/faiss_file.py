@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from retrieval_service.engine.index.coarse_lists import CoarseLists, centroids_of
 from retrieval_service.engine.index.exact_scan import inner_products
-from retrieval_service.engine.index.faiss_part import FaissPart
+from retrieval_service.engine.index.faiss_part import FaissPart, OnSearch
 from retrieval_service.engine.index.selector_support import SelectorSupport
 from retrieval_service.engine.index.shard_rows import shard_rows
 from twostage.bundle.arrays import map_array
@@ -39,7 +39,12 @@ _COMPARED_LISTS = 16
 
 
 def open_part(
-    folder: Path, entry: IndexEntry, item_vectors: NDArray[np.float32], shard: int, lists: CoarseLists | None = None
+    folder: Path,
+    entry: IndexEntry,
+    item_vectors: NDArray[np.float32],
+    shard: int,
+    lists: CoarseLists | None = None,
+    on_search: OnSearch | None = None,
 ) -> FaissPart:
     """Maps one shard's file and holds it against the manifest.
 
@@ -49,6 +54,7 @@ def open_part(
         item_vectors: float32[N, D], what it must index.
         shard: Which of the entry's shards, from 0.
         lists: What another shard of the same index has reckoned already; made here when None.
+        on_search: As of :class:`FaissPart`.
 
     Raises:
         BundleCorrupt: A file is absent or no index, of another family, dimension, metric or size, belongs to other
@@ -66,7 +72,7 @@ def open_part(
         if lists is None:
             lists = CoarseLists(centroids_of(index), row_lists, entry)
             lists.prepare()
-    part = FaissPart(index, entry, item_vectors, rows, lists)
+    part = FaissPart(index, entry, item_vectors, rows, lists, on_search)
     if part.selector_support is not SelectorSupport.HONOURED:
         raise BundleCorrupt(
             path, "an index that excludes what a selector excludes", f"selectors are {part.selector_support.value}"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval_service.engine.index.faiss_file import open_part
-from retrieval_service.engine.index.faiss_part import FaissPart
+from retrieval_service.engine.index.faiss_part import FaissPart, OnSearch
 from retrieval_service.engine.index.vector_index import Pool
 from twostage.bundle.manifest import IndexEntry
 from twostage.bundle.row_set import RowSet
@@ -34,21 +34,25 @@ class FaissIndex:
         self._item_count = item_count
 
     @classmethod
-    def open(cls, folder: Path, entry: IndexEntry, item_vectors: NDArray[np.float32]) -> Self:
+    def open(
+        cls, folder: Path, entry: IndexEntry, item_vectors: NDArray[np.float32], on_search: OnSearch | None = None
+    ) -> Self:
         """Maps the index's files and holds them against the manifest.
 
         Args:
             folder: The generation's folder.
             entry: What the manifest says of the index.
             item_vectors: float32[N, D], what it must index.
+            on_search: As of :class:`FaissPart`; told for each shard.
 
         Raises:
             BundleCorrupt: As :func:`open_part`.
         """
-        first = open_part(folder, entry, item_vectors, 0)
+        first = open_part(folder, entry, item_vectors, 0, on_search=on_search)
         # What is reckoned from all lists is the same in every shard, so it is held once.
         others = [
-            open_part(folder, entry, item_vectors, shard, first.lists) for shard in range(1, len(entry.shard_files))
+            open_part(folder, entry, item_vectors, shard, first.lists, on_search)
+            for shard in range(1, len(entry.shard_files))
         ]
         return cls([first, *others], len(item_vectors))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import faiss
@@ -31,6 +32,16 @@ _MORE = 4
 """How many times as many are searched for when more tie than are spare."""
 
 
+OnSearch = Callable[[str], None]
+"""Told how each search was done: one of :data:`SEARCH_WAYS`."""
+
+SEARCH_WAYS = ("index", "probe", "lists", "scan", "exhaustive", "widened")
+"""``index``: the index as measured, perhaps a little deeper. ``probe``: its lists, more of them, under a filter.
+``lists``: exactly those allowed rows that lie in the lists. ``scan``: exactly all allowed rows. ``exhaustive``: the
+same because a first search found too few. ``widened``: once more for more rows, because too many tied, beside its own.
+"""
+
+
 class FaissPart:
     """A FAISS index over a stretch of rows; implements :class:`PartialIndex`, safe to search from several threads.
 
@@ -49,6 +60,7 @@ class FaissPart:
         item_vectors: float32[N, D], of the whole catalogue.
         rows: The rows that it holds; an inverted file's ids are rows, others count from the first of them.
         lists: The inverted lists as all shards know them; None for an index without.
+        on_search: Told how each search was done; nobody is when None.
     """
 
     def __init__(
@@ -58,7 +70,9 @@ class FaissPart:
         item_vectors: NDArray[np.float32],
         rows: range,
         lists: CoarseLists | None,
+        on_search: OnSearch | None = None,
     ) -> None:
+        self._tell: OnSearch = on_search if on_search is not None else _tell_nobody
         self._index = index
         self._entry = entry
         self._item_vectors = item_vectors
@@ -68,6 +82,7 @@ class FaissPart:
         self._is_inverted = isinstance(index, faiss.IndexIVF)
         # Searches only read them, so that threads share them.
         self._plain_parameters: dict[int, tuple[Any, Any]] = {}
+        self._latest_selected: tuple[RowSet, dict[str, int], tuple[Any, Any]] | None = None
         self.selector_support = (
             SelectorSupport.HONOURED
             if len(rows) < 2
@@ -86,21 +101,26 @@ class FaissPart:
             # FAISS reads by bare pointers and would read past the end.
             raise ValueError(f"vector: expected shape {self._item_vectors.shape[1:]}, received {vector.shape}")
         if exhaustive or (selector is not None and not len(selector)):
+            self._tell("exhaustive")
             return self._scan(vector, self._own(selector), count)
         excluded_count = 0 if selector is None else len(self._item_vectors) - len(selector)
         if selector is None or excluded_count <= count:
             # At the worst all that may not be found is what would have been found.
+            self._tell("index")
             return self._search(vector, count, selector, **self._asked(count + excluded_count, 1.0))
         if self.lists is None:
             selectivity = len(selector) / len(self._item_vectors)
             least = _GRAPH_SELECTIVITY if self._entry.family == "hnsw" else _HALF
+            self._tell("scan" if selectivity < least else "index")
             if selectivity < least:
                 return self._scan(vector, self._own(selector), count)
             return self._search(vector, count, selector, **self._asked(count, selectivity))
         reach = self.lists.reach(vector, count, selector)
         if reach.way is Way.PROBE:
+            self._tell("probe")
             least_probes = self._asked(count, 1.0)["nprobe"]
             return self._search(vector, count, selector, nprobe=max(least_probes, reach.list_count))
+        self._tell("scan" if reach.way is Way.SCAN else "lists")
         rows = self._own(selector)
         return self._scan(vector, rows if reach.way is Way.SCAN else self.lists.listed(reach, rows), count)
 
@@ -141,6 +161,7 @@ class FaissPart:
         query = np.ascontiguousarray(vector, np.float32)
         rows, code_keys = self._nearest(query, wanted, parameters)
         while not sieved and len(rows) == wanted and code_keys[-1] == code_keys[pool_count - 1]:
+            self._tell("widened")
             wanted *= _MORE
             rows, code_keys = self._nearest(query, wanted, parameters)
         del kept
@@ -157,9 +178,18 @@ class FaissPart:
         return Pool(narrow, inner_products(self._item_vectors, narrow, vector), code_keys, pool_count)
 
     def _parameters(self, selector: RowSet | None, asked: dict[str, int]) -> tuple[Any, Any]:
-        """Search parameters and what must outlive the search; those without a selector are made once."""
+        """Search parameters and what must outlive the search; those without a selector are made once.
+
+        A person of several interests is searched for several times under one selector, so the latest are kept: making
+        them costs a tenth of a search of 10,000 rows. Threads that take turns here each make their own.
+        """
         if selector is not None:
-            return search_parameters(self._index, selector, **asked)
+            latest = self._latest_selected
+            if latest is not None and latest[0] is selector and latest[1] == asked:
+                return latest[2]
+            parameters = search_parameters(self._index, selector, **asked)
+            self._latest_selected = (selector, asked, parameters)
+            return parameters
         key = next(iter(asked.values()), 0)
         known = self._plain_parameters.get(key)
         if known is None:
@@ -189,6 +219,10 @@ class FaissPart:
             return selector
         words = selector.words[self._rows.start // 64 :]
         return RowSet(words, selector.item_count - self._rows.start)
+
+
+def _tell_nobody(_way: str) -> None:
+    """Takes how a search was done, where nobody wants to know."""
 
 
 def _cut(

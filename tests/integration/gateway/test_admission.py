@@ -19,7 +19,8 @@ from tests.ports import free_port
 from twostage.client import Client
 from twostage.errors import Overloaded
 from twostage.gateway_access import GatewayAccess
-from twostage.open_loop import REFUSED, LoadResult, run_load
+from twostage.load.open_loop import run_load
+from twostage.load.result import REFUSED, LoadResult
 from twostage.processes import ServiceProcess
 from twostage.rpc.errors import from_rpc_error
 from twostage.v1 import gateway_pb2, gateway_pb2_grpc

@@ -12,6 +12,7 @@ from ranking_service.engine.scorer import HistoryEffects
 from ranking_service.model_server_scorer import ModelServerScorer
 from tests.unit.ranking_service.catalogue import ranker_entry
 from tests.unit.ranking_service.scripted_model_server import Answer, refuse, scripted_model_server
+from twostage.bundle.manifest import RowsEntry
 from twostage.errors import DeadlineSpent, NotReady, Overloaded
 from twostage.tfserving import messages
 from twostage.tfserving.client import ModelServerClient
@@ -41,6 +42,23 @@ def test_it_asks_for_the_generations_version_by_signature_with_tensor_content() 
     assert request.model_spec.signature_name == "serving_default"
     assert list(request.output_filter) == ["action_scores"]
     assert request.inputs["retrieval_scores"].tensor_content == _INPUTS["retrieval_scores"].tobytes()
+
+
+def test_rows_are_for_the_signature_that_reads_them() -> None:
+    seen: list[str] = []
+
+    def predict(request: Any, context: grpc.ServicerContext) -> Any:
+        seen.append(request.model_spec.signature_name)
+        response = messages.PredictResponse()
+        response.outputs["action_scores"].CopyFrom(encode(np.zeros((2, 2), np.float32)))
+        return response
+
+    entry = ranker_entry(by_row=RowsEntry(signature="from_rows", inputs=["candidate_rows"]))
+    with scripted_model_server(predict) as address, ModelServerClient(address) as client:
+        scorer = ModelServerScorer(client, [entry])
+        scorer.score("main", 7, {"candidate_rows": np.array([3, 4], np.int32)}, 5.0)
+        scorer.score("main", 7, _INPUTS, 5.0)
+    assert seen == ["from_rows", "serving_default"]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +123,7 @@ def test_a_missing_output_is_no_answer() -> None:
 def test_rankers_that_share_a_model_must_agree_about_its_signature() -> None:
     with ModelServerClient("127.0.0.1:1") as client:
         ModelServerScorer(client, [ranker_entry(), ranker_entry()])
-        with pytest.raises(ValueError, match="model main: expected one signature"):
+        with pytest.raises(ValueError, match="model main: expected the same signatures"):
             ModelServerScorer(client, [ranker_entry(), ranker_entry(signature="other")])
 
 

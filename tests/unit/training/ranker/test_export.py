@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +11,17 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tests.unit.training.ranker.made_examples import SIZES, made_examples, made_items
-from tests.unit.training.tiny_dataset import ACTIONS
+from tests.unit.training.ranker.made_examples import made_items
+from tests.unit.training.ranker.made_rankers import made_ranker, made_requests
 from training import runtime
-from training.ranker.candidates import CandidateLists, Requests
 from training.ranker.effects import history_effects
 from training.ranker.export import export_ranker, ranker_tables, request_inputs
 from training.ranker.families.ranker import Ranker, UserBatch
-from training.ranker.families.registry import FAMILIES, build_ranker
-from training.ranker.item_inputs import ItemInputs
+from training.ranker.families.registry import FAMILIES
 from twostage.features.history import HISTORY_LENGTH
 from twostage.features.model_inputs import HISTORY_MASK
 
 runtime.make_deterministic(0)
-
-
-def _model(family: str) -> Ranker:
-    """An untrained ranker with weights that make everything matter."""
-    model = build_ranker(family, SIZES, ACTIONS, vector_size=4, feature_count=3)
-    rng = np.random.default_rng(3)
-    model.set_weights([weight + rng.normal(scale=0.2, size=weight.shape) for weight in model.get_weights()])
-    return model
-
-
-def _requests(items: ItemInputs, people_count: int) -> tuple[Requests, CandidateLists]:
-    """People with ten entries each, from the first place on as serving pads them, and 60 candidates."""
-    made = made_examples(items, people_count)
-    rng = np.random.default_rng(5)
-    histories = made.requests.histories
-    for column in (histories.rows, histories.mask, histories.actions, histories.values, histories.ages_days):
-        column[:] = 0
-    some = np.s_[:, :10]
-    histories.mask[some] = 1
-    histories.rows[some] = rng.integers(0, len(items), (people_count, 10))
-    histories.actions[some] = rng.integers(0, 3, (people_count, 10))
-    histories.values[some] = rng.integers(1, 6, (people_count, 10))
-    histories.ages_days[some] = rng.uniform(0, 400, (people_count, 10))
-    return replace(made.requests, context=rng.uniform(0, 1, (people_count, 6)).astype(np.float32)), made.candidates
 
 
 def _user(inputs: dict[str, NDArray[Any]], mask: NDArray[np.float32]) -> UserBatch:
@@ -61,8 +35,8 @@ def _user(inputs: dict[str, NDArray[Any]], mask: NDArray[np.float32]) -> UserBat
 @pytest.mark.parametrize("family", FAMILIES)
 def test_effects_are_what_the_logits_lose_without_the_entry(family: str) -> None:
     items = made_items()
-    model = _model(family)
-    requests, candidates = _requests(items, 1)
+    model = made_ranker(family)
+    requests, candidates = made_requests(items, 1)
     inputs = request_inputs(ranker_tables(model, items), requests, candidates, 0)
     rows, scores = tf.constant(inputs["candidate_features"]), tf.constant(inputs["retrieval_scores"])
     mask = inputs["history_mask"]
@@ -93,7 +67,7 @@ class _Exported:
 def _export(model: Ranker, path: Path, dtype: str, people_count: int) -> _Exported:
     items = made_items()
     tables = ranker_tables(model, items, dtype)
-    requests, candidates = _requests(items, people_count)
+    requests, candidates = made_requests(items, people_count)
     export_ranker(model, path, items, tables, requests.first(2), candidates, model_name="made", version=1)
     inputs = [request_inputs(tables, requests, candidates, person) for person in range(people_count)]
     loaded = tf.saved_model.load(str(path))
@@ -102,7 +76,7 @@ def _export(model: Ranker, path: Path, dtype: str, people_count: int) -> _Export
 
 @pytest.fixture(scope="module")
 def content() -> Ranker:
-    return _model("content")
+    return made_ranker("content")
 
 
 @pytest.fixture(scope="module")

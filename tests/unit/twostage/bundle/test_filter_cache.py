@@ -102,3 +102,12 @@ def test_threads_share_a_cache_within_its_bound() -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(8)))
     assert 0 < cache.held_bytes <= 5_000
+
+
+def test_who_watches_is_told_of_each_look_up_whether_it_was_held() -> None:
+    cache, evaluate = FilterCache(1 << 20), Evaluation()
+    told: list[bool] = []
+    cache.on_lookup = told.append
+    for number in (3, 3, 4, 3):
+        assert cache.rows(filter_of(number), evaluate).rows.tolist() == [number]
+    assert told == [False, True, False, True]

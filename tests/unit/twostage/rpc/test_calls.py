@@ -11,12 +11,14 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
+from tests.unit.twostage.rpc.echo import say_stub
 from tests.unit.twostage.rpc.scripted import Scripted, scripted
 from twostage.errors import InvalidField, NotReady, Overloaded
 from twostage.latency import LatencyWindow
 from twostage.rpc.asked_service import CallPolicy
 from twostage.rpc.asking import ask_together
 from twostage.rpc.calls import Calls
+from twostage.rpc.channels import Replicas
 from twostage.rpc.outliers import Outcome, OutlierPolicy, Outliers
 from twostage.rpc.question import NoAnswer, Question, status_of
 
@@ -142,6 +144,50 @@ def test_unavailable_is_asked_of_another_replica_at_once(hedge_share: float) -> 
         assert ask(calls, replicas.all()[0]) == "up"
         assert (down.asked_count, up.asked_count, told.retries) == (1, 1, {"made": 1})
         assert idle(replicas)
+
+
+class GivingUp(Scripted):
+    """Cancels what it is asked, as a server's end now and then does with what came too late."""
+
+    def say(self, _request: StringValue, context: grpc.ServicerContext) -> StringValue:
+        self.asked_count += 1
+        context.abort(grpc.StatusCode.CANCELLED, "")
+        raise AssertionError
+
+
+@pytest.mark.parametrize("hedge_share", [0.0, 0.05])
+def test_what_a_server_cancels_is_asked_of_another_replica(hedge_share: float) -> None:
+    stopping, up = GivingUp("stopping"), Scripted("up")
+    with (
+        stopping.serving() as server,
+        up.serving() as other,
+        Replicas(f"{server.address},{other.address}", say_stub, service_config="{}") as replicas,
+    ):
+        calls, told = make(replicas, hedge_share=hedge_share, hedge_least_seconds=30.0)
+        assert ask(calls, replicas.all()[0]) == "up"
+        assert (stopping.asked_count, up.asked_count, told.retries) == (1, 1, {"made": 1})
+
+
+@pytest.mark.parametrize("hedge_share", [0.0, 0.05])
+def test_what_a_server_gives_up_as_it_stops_is_asked_of_another_replica(hedge_share: float) -> None:
+    stopping, up = Scripted("stopping"), Scripted("up")
+    stopping.seconds = 10.0
+    with (
+        stopping.serving() as server,
+        up.serving() as other,
+        Replicas(f"{server.address},{other.address}", say_stub, service_config="{}") as replicas,
+    ):
+        calls, told = make(replicas, hedge_share=hedge_share, hedge_least_seconds=30.0)
+
+        def stop() -> None:
+            eventually(lambda: stopping.asked_count > 0)
+            server.stop(grace_seconds=0)
+
+        stopper = threading.Thread(target=stop)
+        stopper.start()
+        assert ask(calls, replicas.all()[0], seconds=20.0) == "up"
+        stopper.join()
+        assert (stopping.asked_count, up.asked_count, told.retries) == (1, 1, {"made": 1})
 
 
 def test_where_there_is_no_other_the_same_replica_is_asked_again_once() -> None:

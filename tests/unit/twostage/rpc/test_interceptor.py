@@ -48,7 +48,9 @@ def test_a_good_request_is_counted_but_not_logged(quiet: Served) -> None:
     assert say("hello").value == "hello"
     labels = {"method": "test.Echo/Say", "code": "OK"}
     assert server.metrics.registry.get_sample_value("twostage_requests_total", labels) == 1
-    count = server.metrics.registry.get_sample_value("twostage_request_seconds_count", {"method": "test.Echo/Say"})
+    count = server.metrics.registry.get_sample_value(
+        "twostage_request_seconds_count", {"method": "test.Echo/Say", "outcome": "ok"}
+    )
     assert count == 1
     assert logger.calls == []
 

@@ -143,7 +143,7 @@ def test_metrics_are_those_of_all_workers_and_outlive_one() -> None:
         pids = answering(line["address"], 24)
         text = read(line["metrics_address"])
         assert sample(text, requests) == 24
-        assert sample(text, 'twostage_request_seconds_count{method="test.Echo/Say"}') == 24
+        assert sample(text, 'twostage_request_seconds_count{method="test.Echo/Say",outcome="ok"}') == 24
         assert sample(text, 'twostage_generation{state="active"}') == 7
         assert sample(text, "twostage_requests_in_flight") == 0
         assert sample(text, "twostage_workers") == 2

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from retrieval_service.engine.index import faiss_part
 from retrieval_service.engine.index.faiss_index import FaissIndex
 from retrieval_service.engine.index.faiss_part import FaissPart
-from retrieval_service.engine.index.selector_support import SelectorSupport
+from retrieval_service.engine.index.selector_support import SelectorSupport, search_parameters
 from tests.unit.retrieval_service.engine.index.small_index import (
     CENTRES,
     CLUSTER_COUNT,
@@ -178,6 +179,35 @@ def test_a_selector_of_nothing_finds_nothing(name: str) -> None:
             len(part.pool(QUERIES[0], 5, RowSet.of_mask(np.zeros(ITEM_COUNT, np.bool_)), exhaustive=exhaustive).rows)
             == 0
         )
+
+
+@pytest.mark.parametrize("name", ["exact", "ivf_fp16", "hnsw"])
+def test_searches_by_turns_obey_each_its_own_selector_and_depth(name: str) -> None:
+    (part,) = parts(name, **measured())
+    halves = [share_of(0.99, seed) for seed in (1, 2)]
+    for turn in range(3):
+        for selector in halves:
+            for query in QUERIES[:3]:
+                for count in (5, 60):
+                    pool = part.pool(query, count, selector)
+                    assert selector.has(pool.rows).all()
+                    alone = parts(name, **measured())[0].pool(query, count, RowSet(selector.words, ITEM_COUNT))
+                    assert pool.rows.tolist() == alone.rows.tolist(), (turn, count)
+
+
+def test_what_a_selector_needs_is_made_once_for_all_searches_of_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    (part,) = parts("exact")
+    made: list[RowSet | None] = []
+
+    def making(index: Any, selector: RowSet | None, **asked: int) -> Any:
+        made.append(selector)
+        return search_parameters(index, selector, **asked)
+
+    monkeypatch.setattr(faiss_part, "search_parameters", making)
+    first, second = share_of(0.9, 1), share_of(0.9, 2)
+    for selector in (first, first, first, second, second, first):
+        part.pool(QUERIES[0], 5, selector)
+    assert [each is first for each in made] == [True, False, True]
 
 
 @pytest.mark.parametrize("name", INVERTED)
