@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
@@ -17,6 +18,9 @@ class SecretInvalid(ValueError):
 def warn_if_others_may_read(path: Path, logger: FilteringBoundLogger) -> bool:
     """Warns when a file with a secret may be read by others than its owner.
 
+    Where the file is another account's, its group may read it: so Kubernetes gives a Secret to whom it does not run as
+    root. Nobody could read it otherwise.
+
     Args:
         path: The file.
         logger: Where the warning goes; it names the file and its mode, never the content.
@@ -25,10 +29,11 @@ def warn_if_others_may_read(path: Path, logger: FilteringBoundLogger) -> bool:
         True when it warned.
     """
     try:
-        mode = path.stat().st_mode & 0o777
+        state = path.stat()
     except OSError:
         return False
-    if mode & 0o077 == 0:
+    mode = state.st_mode & 0o777
+    if mode & (0o077 if state.st_uid == os.geteuid() else 0o037) == 0:
         return False
     logger.warning("others may read a file with a secret", path=str(path), mode=f"{mode:04o}", expected="0600 or 0400")
     return True

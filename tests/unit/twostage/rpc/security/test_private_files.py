@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,15 @@ def test_only_the_mode_of_a_file_that_is_there_is_warned_of(tmp_path: Path) -> N
     assert not warn_if_others_may_read(tmp_path / "nix", logger)
     (call,) = logger.calls
     assert call.kwargs == {"path": str(tmp_path / "key"), "mode": "0604", "expected": "0600 or 0400"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to another account")
+@pytest.mark.parametrize(("mode", "warned"), [(0o440, False), (0o400, False), (0o460, True), (0o444, True)])
+def test_a_secret_that_another_account_lets_our_group_read_is_as_it_should_be(
+    tmp_path: Path, mode: int, warned: bool
+) -> None:
+    path = tmp_path / "key"
+    path.write_text("secret")
+    os.chown(path, 65_534, 0)
+    path.chmod(mode)
+    assert warn_if_others_may_read(path, CapturingLogger()) is warned
