@@ -15,7 +15,7 @@ export TF_ENABLE_ONEDNN_OPTS ?= 1
 .PHONY: help setup demo test check lint types imports proto-check k8s protos bench bench-retrieval clean
 
 help:  ## What the targets do
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 setup: $(STAMP)  ## Make the environment in .venv
 
