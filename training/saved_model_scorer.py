@@ -47,13 +47,16 @@ class SavedModelScorer:
         """Scores candidates.
 
         Raises:
-            ModelAnswerInvalid: There is no such model.
+            ModelAnswerInvalid: There is no such model, or it lacks the signature.
         """
         if CANDIDATE_ROWS in inputs:
             name = self._row_signatures.get(model, BY_ROW)
         else:
             name = self._signatures.get(model, "serving_default")
-        signature = self._load(model, version).signatures[name]
+        signatures = self._load(model, version).signatures
+        if name not in signatures:
+            raise ModelAnswerInvalid(model, version, f"signature {name}", ", ".join(signatures))
+        signature = signatures[name]
         answer = signature(**{name: tf.constant(array) for name, array in inputs.items()})
         scores: NDArray[Any] = answer[ACTION_SCORES].numpy()
         return scores

@@ -132,11 +132,20 @@ def _binary(node: Any, series: Mapping[str, Labels], found: list[str]) -> Labels
         for side in (left, right):
             missing = sorted(set(matching.labels) - (side if side is not None else set(matching.labels)))
             found.extend(f"nothing to match on: one side has no label {name}" for name in missing)
-    if type(node.lhs).__name__ == "NumberLiteral":
+    if _is_scalar(node.lhs):
         return right
-    if type(node.rhs).__name__ == "NumberLiteral" or left is None:
+    if _is_scalar(node.rhs) or left is None:
         return left
     return left | frozenset(modifier.group_labels or ()) if modifier is not None and modifier.group_labels else left
+
+
+def _is_scalar(node: Any) -> bool:
+    kind = type(node).__name__
+    if kind == "BinaryExpr":
+        return _is_scalar(node.lhs) and _is_scalar(node.rhs)
+    if kind in ("ParenExpr", "UnaryExpr"):
+        return _is_scalar(node.expr)
+    return kind == "NumberLiteral" or (kind == "Call" and node.func.name in ("time", "scalar"))
 
 
 def _call(node: Any, series: Mapping[str, Labels], found: list[str]) -> Labels | None:

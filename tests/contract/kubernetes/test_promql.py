@@ -65,3 +65,8 @@ def test_the_labels_of_a_recorded_series_are_those_that_its_query_leaves() -> No
 def test_text_that_is_no_query_is_refused() -> None:
     with pytest.raises(QueryWrong, match="unclosed"):
         result_labels("sum(", _SERIES)
+
+
+@pytest.mark.parametrize("text", ["time() - max by (namespace) (up)", "2 * (time() - 5) - max by (namespace) (up) > 3"])
+def test_a_number_beside_series_takes_none_of_their_labels(text: str) -> None:
+    assert result_labels(text, {"up": frozenset({"namespace", "pod"})}) == {"namespace"}

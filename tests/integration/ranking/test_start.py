@@ -8,12 +8,16 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.bundles import make_store
 from tests.integration.ranking.asking import rank_request
 from tests.integration.ranking.processes import ENVIRONMENT, ModelServerProcess, Start
 from tests.integration.ranking.reference import ITEM_COUNT, add_golden
 from tests.ports import free_port
+from twostage.bundle.manifest import RowsEntry, read_manifest, write_manifest
 from twostage.bundle.store import Store
+from twostage.features.model_inputs import ROW_INPUTS
 
 
 def test_no_tensorflow_is_in_the_process_that_serves(store: Store, model_server: ModelServerProcess) -> None:
@@ -97,6 +101,23 @@ def test_a_model_that_answers_otherwise_than_published_does_not_serve(
     add_golden(copy.generations_path / "1", offset=0.01)
     line = start(copy.path, model_server.address, "--port", "0").failed_start()
     assert "golden ranking 1 of 1, generation 1: expected score" in line
+
+
+@pytest.mark.parametrize(
+    ("signature", "said"),
+    [("by_row", '"by_row" not found'), ("serving_default", "does not match signature")],
+    ids=["that the model lacks", "that reads features"],
+)
+def test_a_signature_of_rows_that_is_none_ends_the_start_and_is_named(
+    copy: Store, model_server: ModelServerProcess, start: Start, signature: str, said: str
+) -> None:
+    path = copy.generations_path / "1"
+    manifest = read_manifest(path)
+    entry = manifest.ranker.model_copy(update={"by_row": RowsEntry(signature=signature, inputs=list(ROW_INPUTS))})
+    write_manifest(path, manifest.model_copy(update={"rankers": {manifest.default_ranker: entry}}))
+    line = start(copy.path, model_server.address, "--port", "0").failed_start()
+    assert f"model default version 1: expected signature {signature} with inputs history_codes" in line
+    assert said in line
 
 
 def test_a_store_that_is_missing_empty_or_half_written_is_named(copy: Store, start: Start, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ranking_service.engine.engine import RankingEngine
-from ranking_service.engine.errors import GoldenMismatch
+from ranking_service.engine.errors import GoldenMismatch, ModelAnswerInvalid
 from ranking_service.engine.golden import check_golden, read_golden
 from ranking_service.engine.query import RankingQuery
 from ranking_service.engine.scorer import Scorer
@@ -275,3 +275,10 @@ def test_a_model_that_is_not_there_is_named(published: Generation) -> None:
     scorer = SavedModelScorer({"content": published.path.parent.parent / "models" / entry.model / "1"})
     with pytest.raises(Exception, match="model neumf version 1: expected one of the models content, received another"):
         scorer.score("neumf", 1, {}, 1.0)
+
+
+def test_a_signature_that_a_model_lacks_is_named(published: Generation) -> None:
+    path = published.path.parent.parent / "models" / "content" / "1"
+    scorer = SavedModelScorer({"content": path}, row_signatures={"content": "from_rows"})
+    with pytest.raises(ModelAnswerInvalid, match=r"signature from_rows, received serving_default, .*by_row"):
+        scorer.score("content", 1, {"candidate_rows": np.arange(3, dtype=np.int32)}, 1.0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import faiss
@@ -193,6 +194,24 @@ def test_searches_by_turns_obey_each_its_own_selector_and_depth(name: str) -> No
                     assert selector.has(pool.rows).all()
                     alone = parts(name, **measured())[0].pool(query, count, RowSet(selector.words, ITEM_COUNT))
                     assert pool.rows.tolist() == alone.rows.tolist(), (turn, count)
+
+
+@pytest.mark.parametrize("name", ["exact", "ivf_fp16", "hnsw"])
+def test_searches_side_by_side_obey_each_its_own_selector_even_when_nobody_else_keeps_it(name: str) -> None:
+    (part,) = parts(name, **measured())
+    words = [share_of(0.99, seed).words for seed in range(4)]
+    alone = [part.pool(QUERIES[0], 60, RowSet(mine, ITEM_COUNT)).rows.tolist() for mine in words]
+
+    def search(number: int) -> bool:
+        # Bitmaps that end with their requests: FAISS has bare pointers to them.
+        return all(
+            part.pool(QUERIES[0], 60, selector).rows.tolist() == alone[number % 4]
+            for selector in [RowSet(words[number % 4].copy(), ITEM_COUNT) for _ in range(10)]
+            for _ in range(2)
+        )
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(search, range(16)))
 
 
 def test_what_a_selector_needs_is_made_once_for_all_searches_of_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
