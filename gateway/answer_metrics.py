@@ -157,8 +157,9 @@ class AnswerMetrics:
         return found
 
     def _newest_generations(self, known: Collection[tuple[str, ...]]) -> Callable[[tuple[str, ...]], bool]:
-        newest = sorted({int(generation) for generation, _ in known})[-_KEPT_GENERATIONS:]
-        return lambda labels: int(labels[0]) in newest
+        # By when each first answered, not by number: after going back a low one answers.
+        newest = list(dict.fromkeys(generation for generation, _ in reversed(list(known))))[:_KEPT_GENERATIONS]
+        return lambda labels: labels[0] in newest
 
 
 def _observations(response: RecommendResponse, seconds: float) -> list[tuple[tuple[str, str], float]]:

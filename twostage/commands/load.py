@@ -6,6 +6,7 @@ import csv
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ from twostage.load.histogram_log import LogLine, write_histogram_log
 from twostage.load.material import PEOPLE_COUNT, store_material
 from twostage.load.mix import Drawer, MixInvalid, read_mix
 from twostage.load.report import Report
-from twostage.load.requests import LoadRequest, Message
+from twostage.load.requests import LoadRequest, load_requests
 from twostage.load.result import LoadResult
 from twostage.load.saturation import KEPT_UP_SHARE
 from twostage.load.session import LoadSession
@@ -42,6 +43,8 @@ _FIRST_RATE = 20.0
 _LATE_SECONDS = 0.05
 # As many as a mix needs for its shares to show, and few enough to be sent to every process.
 _DRAWN_COUNT = 5_000
+# An hour; far longer ones overflow in gRPC, and every request then ends at once.
+_MAX_TIMEOUT_MS = 3_600_000
 
 
 def _read_requirements(
@@ -93,7 +96,9 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option(
     "--count", type=click.IntRange(1, 200), help="Recommendations a request, where no --mix says.  [default: 20]"
 )
-@click.option("--timeout-ms", type=FiniteRange(min=1), default=1000.0, show_default=True, help="Each deadline.")
+@click.option(
+    "--timeout-ms", type=FiniteRange(1, _MAX_TIMEOUT_MS), default=1000.0, show_default=True, help="Each deadline."
+)
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="That send requests.")
 @click.option("--user", "users", multiple=True, help="A user to ask for; may be repeated.")
 @click.option(
@@ -163,9 +168,9 @@ def load(
     _check_together(many, find_saturation, rate, rates, seconds, out, hlog_file, requirements)
     if mix_file is not None and (users or count is not None):
         raise click.UsageError("--user and --count go into the file of --mix")
-    session = LoadSession(
-        address, access, _requests(mix_file, store_path, users, count or 20), timeout_ms / 1000, processes
-    )
+    requests = _requests(mix_file, store_path, users, count or 20)
+    _check_kinds(requirements, requests)
+    session = LoadSession(address, access, requests, timeout_ms / 1000, processes)
     settings = {
         "address": address,
         "rates": "searched for" if find_saturation else ", ".join(f"{each:g}/s" for each in rates or (rate or 0.0,)),
@@ -199,6 +204,8 @@ def load(
                 )
     except grpc.FutureTimeoutError as error:
         raise click.ClickException("the gateway cannot be reached") from error
+    except BrokenProcessPool as error:
+        raise click.ClickException("a generator process was killed, so nothing is known of its requests") from error
     checks = []
     if result is not None:
         _print_load(console, result)
@@ -235,9 +242,18 @@ def _check_together(
             raise click.UsageError(f"--require {requirement.text!r} goes with --sweep")
 
 
+def _check_kinds(requirements: Sequence[Requirement], requests: Sequence[LoadRequest]) -> None:
+    """A requirement on what is not sent would fail after minutes of load."""
+    kinds = {request.kind for request in requests}
+    for requirement in requirements:
+        if requirement.kind is not None and requirement.kind not in kinds:
+            known = ", ".join(sorted(kinds))
+            raise click.UsageError(f"--require {requirement.text!r}: expected a kind that is sent: {known}")
+
+
 def _requests(
     mix_file: Path | None, store_path: Path | str | None, users: tuple[str, ...], count: int
-) -> Sequence[Message | LoadRequest]:
+) -> list[LoadRequest]:
     if mix_file is not None:
         try:
             mix = read_mix(mix_file)
@@ -246,7 +262,7 @@ def _requests(
             raise click.ClickException(str(error)) from error
     stored = known_people(open_store(store_path), limit=PEOPLE_COUNT) if store_path else []
     people = [*users, *(person.user_id for person in stored)] or [""]
-    return [gateway_pb2.RecommendRequest(user_id=user, count=count) for user in people]
+    return load_requests([gateway_pb2.RecommendRequest(user_id=user, count=count) for user in people])
 
 
 def _print_load(console: Console, result: LoadResult) -> None:

@@ -112,8 +112,11 @@ def sync(
                 _once(watch, signals, wait_seconds, poll_seconds, optional=optional)
             else:
                 _follow(watch, signals, poll_seconds)
-        except Interrupted:
+        except Interrupted as interrupted:
             logger.info("stopped", signals=signals.received)
+            if once:
+                # Whoever waits for the end must not take it for a copy.
+                raise click.ClickException("stopped before everything was copied") from interrupted
 
 
 class Watch:

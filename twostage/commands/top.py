@@ -23,9 +23,13 @@ _MAX_SERVERS = 64
 
 def _read_targets(_context: click.Context, _parameter: click.Parameter, values: Sequence[str]) -> list[Target]:
     try:
-        return [parse_target(value) for value in values]
+        targets = [parse_target(value) for value in values]
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+    for target in targets:
+        if "unix:" in target.text:
+            raise click.BadParameter(f"expected host:port or dns:///name:port, received {target.text!r}")
+    return targets
 
 
 @click.command()
@@ -82,6 +86,9 @@ def _look(pool: ThreadPoolExecutor, targets: Sequence[Target], timeout_seconds: 
             addresses += target.addresses()
         except OSError as error:
             unknown.append(Sample(target.text, now, error=f"cannot be looked up: {error.strerror or error}"))
-    asked = list(dict.fromkeys(addresses))[:_MAX_SERVERS]
+    found = list(dict.fromkeys(addresses))
+    asked, left_out = found[:_MAX_SERVERS], len(found) - _MAX_SERVERS
+    if left_out > 0:
+        unknown.append(Sample(f"{left_out} more", now, error=f"not asked: expected at most {_MAX_SERVERS} servers"))
     # When each was read, not when all were asked: a slow one must not spoil the rates.
     return unknown + list(pool.map(lambda address: scrape(address, time.monotonic(), timeout_seconds), asked))

@@ -56,7 +56,7 @@ class Mirror:
         self._done: tuple[int, int | None] | None = None
 
     def step(self) -> int:
-        """Looks once, and copies what is new.
+        """Looks once, and copies what is new; looks again where CURRENT moved meanwhile, which copies may take minutes.
 
         Returns:
             The generation that CURRENT names, here as there.
@@ -66,8 +66,22 @@ class Mirror:
                 it was but for files of generations that nobody sees yet, with which a later call goes on.
         """
         current = self._source.current()
-        if self._done is not None and self._done[0] == current:
-            return current
+        while self._done is None or self._done[0] != current:
+            previous = self._copy_both(current)
+            newest = self._source.current()
+            if newest != current:
+                # Taken back before it was here: that may be because it is bad.
+                self._logger.info("CURRENT moved while a generation was copied", generation=current, current=newest)
+                current = newest
+                continue
+            self._folder.set_current(current)
+            self._done = (current, previous)
+            self._logger.info("generation copied", generation=current, previous=previous, folder=str(self._folder.path))
+            self._remove_old(current, previous)
+        return current
+
+    def _copy_both(self, current: int) -> int | None:
+        """Copies a generation, and before it the one before it, whose number is returned; None where that failed."""
         previous = self._source.previous(current)
         # First, because a server looks for the one before when the current one is there.
         if previous is not None and (self._done is None or previous not in self._folder.generations()):
@@ -78,12 +92,9 @@ class Mirror:
                 self._logger.warning(
                     "the generation before is not copied", generation=previous, reason=reason_of(error)
                 )
+                previous = None
         self._copy(current)
-        self._folder.set_current(current)
-        self._done = (current, previous)
-        self._logger.info("generation copied", generation=current, previous=previous, folder=str(self._folder.path))
-        self._remove_old(current, previous)
-        return current
+        return previous
 
     def _copy(self, number: int) -> None:
         reads = self._reads(self._source.manifest(number))

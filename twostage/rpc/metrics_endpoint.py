@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
@@ -16,6 +17,9 @@ from twostage.rpc.address import AddressUnavailable, join_address, require_free
 METRICS_PATH = "/metrics"
 LIVENESS_PATH = "/livez"
 READINESS_PATH = "/readyz"
+
+_SILENT_SECONDS = 10.0
+"""Whoever sends nothing for so long is gone: its connection would hold a thread for ever."""
 
 NotReadyReason = Callable[[], str | None]
 """Why requests are not taken now, None while they are; asked from any thread."""
@@ -83,11 +87,18 @@ class _Server(ThreadingMixIn, WSGIServer):
     # A scraper that is slow to read must not keep the process from ending, nor another scraper waiting.
     daemon_threads = True
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing of a scraper that went: a probe that only connects is no defect; others print a traceback."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
 
 class _ServerV6(_Server):
     address_family = socket.AF_INET6
 
 
 class _QuietHandler(WSGIRequestHandler):
+    timeout = _SILENT_SECONDS
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the standard library's
         """Logs nothing: a scrape is no event."""

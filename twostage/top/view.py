@@ -57,7 +57,7 @@ def _servers(servers: Iterable[Server]) -> Table:
 def _timed(title: str, rows: Iterable[Timed]) -> Table:
     table = Table(title, *_right("a second", "p50 ms", "p90 ms", "p99 ms"))
     for row in rows:
-        table.add_row(row.name, f"{row.rate:.1f}", *(_milliseconds(value) for value in row.quantiles_ms))
+        table.add_row(escape(row.name), f"{row.rate:.1f}", *(_milliseconds(value) for value in row.quantiles_ms))
     return table
 
 

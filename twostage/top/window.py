@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 from twostage.top.scrape import Sample
 
+_STARTED = "process_start_time_seconds"
+
 
 class Window:
     """The samples of the last seconds, by server.
@@ -47,10 +49,7 @@ class Window:
         """What each server that tells a series told last."""
         wanted = set(labels.items())
         return [
-            value
-            for sample in self.newest
-            for (series, told), value in sorted(sample.values.items(), key=lambda each: str(each[0]))
-            if series == name and wanted <= told
+            value for sample in self.newest for told, value in sample.values.get(name, {}).items() if wanted <= told
         ]
 
     def rates(self, name: str, by: str | None = None, **labels: str) -> dict[str, float]:
@@ -71,11 +70,13 @@ class Window:
             if len(told) < 2 or told[-1].seconds <= told[0].seconds:
                 continue
             elapsed = told[-1].seconds - told[0].seconds
-            for (series, each), value in told[-1].values.items():
-                if series != name or not wanted <= each:
+            # A server that was started again counts from 0, however far it has come since.
+            again = told[0].values.get(_STARTED) != told[-1].values.get(_STARTED)
+            counted = {} if again else told[0].values.get(name, {})
+            for each, value in told[-1].values.get(name, {}).items():
+                if not wanted <= each:
                     continue
-                before = told[0].values.get((series, each), 0.0)
-                # A server that was started again counts from 0.
+                before = counted.get(each, 0.0)
                 grown = value - before if value >= before else value
                 key = dict(each).get(by, "") if by is not None else ""
                 rates[key] = rates.get(key, 0.0) + grown / elapsed

@@ -103,6 +103,13 @@ def test_the_series_of_generations_stay_few(counted: Counted) -> None:
     assert found == {(str(generation), "FULL"): 2 for generation in range(26, 30)}
 
 
+def test_a_low_generation_that_answers_after_going_back_is_counted(counted: Counted) -> None:
+    for generation in (5, 6, 7, 8, 9, 4, 4, 4):
+        counted.answer(generation=generation)
+    found = counted.series("generation_recommendations_total")
+    assert found == {("7", "FULL"): 1, ("8", "FULL"): 1, ("9", "FULL"): 1, ("4", "FULL"): 3}
+
+
 def test_an_arm_that_is_gone_loses_its_series_and_those_that_stay_go_on(counted: Counted) -> None:
     old, kept = Arm("size", "large"), Arm("size", "small")
     counted.answer(arms=(old, Arm("mood", "warm")))

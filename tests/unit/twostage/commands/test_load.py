@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import grpc
@@ -96,6 +97,8 @@ def test_the_search_says_that_nothing_was_kept_up_with(address: str, servicer: S
             "expected a file in a folder that can be",
         ),
         (["--rate", "5", "--seconds", "1", "--require", "p99"], "--require: expected [KIND:]METRIC"),
+        (["--rate", "5", "--seconds", "1", "--require", "evnts:p99<1s"], "a kind that is sent: recommend"),
+        (["--rate", "5", "--seconds", "1", "--timeout-ms", "1e300"], "is not in the range 1<=x<=3600000"),
         (["--rate", "5", "--seconds", "1", "--require", "knee>5"], "'knee>5' goes with --sweep"),
         (["--sweep", "10:20:5", "--require", "p99<1s"], "'p99<1s' goes with one rate"),
         (["--find-saturation", "--require", "knee>1"], "'knee>1' goes with --sweep"),
@@ -157,13 +160,20 @@ def test_a_mix_that_lacks_something_is_refused_before_anything_is_sent(tmp_path:
     assert (done.exit_code, "users: expected some for the share 'known'" in done.output) == (1, True)
 
 
-def test_processes_that_cannot_reach_the_gateway_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: object, **__: object) -> None:
-        raise grpc.FutureTimeoutError
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (grpc.FutureTimeoutError(), "the gateway cannot be reached"),
+        (BrokenProcessPool(), "a generator process was killed"),
+    ],
+)
+def test_processes_that_cannot_go_on_say_so(monkeypatch: pytest.MonkeyPatch, failure: Exception, words: str) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise failure
 
-    monkeypatch.setattr("twostage.load.session.LoadSession.one", unreachable)
+    monkeypatch.setattr("twostage.load.session.LoadSession.one", fail)
     done = run("--address", "127.0.0.1:1", "--rate", "5", "--seconds", "1", "--processes", "2")
-    assert (done.exit_code, "the gateway cannot be reached" in done.output) == (1, True)
+    assert (done.exit_code, words in done.output) == (1, True)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device on this system")

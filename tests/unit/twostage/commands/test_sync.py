@@ -71,6 +71,17 @@ def test_it_follows_until_it_is_stopped(tmp_path: Path) -> None:
         assert process.wait(30) == 0
 
 
+def test_once_that_is_stopped_does_not_end_as_if_all_were_copied(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "twostage.cli", "generations", "sync", str(tmp_path / "source")]
+    flags = ["--store", str(tmp_path / "copy"), "--once", "--wait-seconds", "600"]
+    with subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 1
+        assert process.stderr.read().splitlines()[-1] == "Error: stopped before everything was copied"
+
+
 def wait_for(store: Store, number: int) -> None:
     deadline = time.monotonic() + 60
     while not (store.path / "CURRENT").exists() or store.pointer() != number:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from click.testing import CliRunner, Result
@@ -49,7 +53,38 @@ def test_a_name_that_is_not_known_is_told() -> None:
     assert "cannot be looked up" in shown.output
 
 
-@pytest.mark.parametrize("target", ["9100", "host", "http://host:9100", "dns:///host"])
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\n# drips", "timed out"),
+        (b"HTTP/1.0 200", "timed out"),
+        (b'HTTP/1.0 200 OK\r\n\r\nx_bucket{le="far"} 1\n', "no metrics of Prometheus"),
+    ],
+    ids=["body", "headers", "edge"],
+)
+def test_one_that_drips_or_tells_nonsense_holds_nobody_up(answer: bytes, complaint: str) -> None:
+    drips = complaint == "timed out"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for _ in range(2):
+                connection, _ = listening.accept()
+                with connection, suppress(OSError):
+                    connection.recv(4096)
+                    connection.sendall(answer)
+                    while drips:
+                        connection.sendall(b".")
+                        time.sleep(0.05)
+
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        shown = top("--interval", "0.3", "--metrics", f"127.0.0.1:{listening.getsockname()[1]}")
+        serving.join(10)
+    assert shown.exit_code == 1
+    assert complaint in shown.output
+
+
+@pytest.mark.parametrize("target", ["9100", "host", "http://host:9100", "dns:///host", "unix:/run/metrics"])
 def test_an_address_that_is_none_is_refused(target: str) -> None:
     refused = top("--metrics", target)
     assert refused.exit_code == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,25 @@ def test_after_going_back_the_one_before_is_there_too(both: Both) -> None:
     assert mirror.step() == 2
     assert both.folder.current() == 2
     assert both.folder.generations() == [1, 2, 4]
+
+
+def test_a_generation_that_is_taken_back_while_it_is_copied_is_never_pointed_to(both: Both) -> None:
+    pointed: list[int] = []
+
+    @contextmanager
+    def watched(number: int) -> Iterator[None]:
+        if number == 2:
+            both.source.set_current(1)
+        if both.folder.path.exists():
+            pointed.append(both.folder.pointer())
+        yield None
+
+    both.publish()
+    mirror = both.mirror(watched=watched)
+    mirror.step()
+    both.publish()
+    assert mirror.step() == 1
+    assert (both.folder.current(), pointed) == (1, [1])
 
 
 def test_a_damaged_generation_is_not_pointed_to_and_is_copied_once_it_is_whole(both: Both) -> None:

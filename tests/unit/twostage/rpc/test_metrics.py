@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import re
 import socket
+import struct
+import threading
+import time
 import urllib.error
 import urllib.request
 from http.client import HTTPResponse
@@ -12,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.ports import free_port
+from twostage.rpc import metrics_endpoint
 from twostage.rpc.address import AddressUnavailable
 from twostage.rpc.metrics import ServerMetrics, new_registry
 from twostage.rpc.metrics_endpoint import MetricsEndpoint
@@ -109,3 +113,25 @@ def test_two_servers_in_one_process_do_not_share_metrics() -> None:
     first, second = (ServerMetrics(CollectorRegistry(), name) for name in ("a", "b"))
     first.for_method("m").count(grpc.StatusCode.OK)
     assert second.registry.get_sample_value("twostage_requests_total", {"method": "m", "code": "OK"}) is None
+
+
+def test_connections_that_say_nothing_or_break_off_hold_no_thread_and_write_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(metrics_endpoint._QuietHandler, "timeout", 0.2)
+    endpoint = MetricsEndpoint(CollectorRegistry(), "127.0.0.1", free_port())
+    host, port = endpoint.address.split(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=10) as silent:
+            assert silent.recv(1) == b""
+        with socket.create_connection((host, int(port)), timeout=10) as broken:
+            broken.sendall(b"GET /met")
+            # Closing then resets the connection.
+            broken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        deadline = time.monotonic() + 10
+        while any("process_request_thread" in thread.name for thread in threading.enumerate()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        endpoint.close()
+    assert capfd.readouterr().err == ""

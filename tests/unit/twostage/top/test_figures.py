@@ -95,6 +95,18 @@ def test_servers_are_added_up_and_one_that_began_anew_counts_from_nothing(gatewa
     assert window(first, [gateway.at(10.0), restarted.at(10.0)]).rates(RUNGS) == {"": pytest.approx(6.0)}
 
 
+def test_one_that_began_anew_and_has_counted_further_than_before_counts_from_nothing_too(gateway: Gateway) -> None:
+    Gauge("process_start_time_seconds", "-", registry=gateway.registry).set(1)
+    gateway.answer(10, 0.005)
+    first = gateway.at(0.0)
+    restarted = Gateway()
+    Gauge("process_start_time_seconds", "-", registry=restarted.registry).set(2)
+    restarted.answer(30, 0.5)
+    looked = window([first], [restarted.at(10.0)])
+    assert looked.rates(RUNGS) == {"": pytest.approx(3.0)}
+    assert looked.quantile("twostage_request_seconds", 0.1) == pytest.approx(0.1 + 0.9 * 0.1)
+
+
 def test_old_looks_leave_the_window(gateway: Gateway) -> None:
     looks = []
     for second in range(0, 31, 5):
