@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from model_server.flags import FlagError, Flags, parse_flags
 from model_server.port import require_free_addresses
+from model_server.tensorflow_package import leave_out_python
 from twostage.rpc.address import AddressUnavailable
 from twostage.rpc.allocator import tune_allocator
 from twostage.rpc.environment import prefer_grpc_polling
@@ -53,14 +54,14 @@ def main(arguments: list[str]) -> int:
 
 def _run(flags: Flags, stop: threading.Event, hurry: threading.Event) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
-    # TensorFlow reads these when it is imported: errors only, no search for accelerators this server does not use.
+    # TensorFlow reads these when it is loaded: errors only, no search for accelerators this server does not use.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     tune_allocator()
     prefer_grpc_polling()
     try:
-        # Both import gRPC, which reads what was set above; files are read before TensorFlow takes its seconds.
+        # Both import gRPC, which reads what was set above; files are read before TensorFlow is loaded.
         from model_server.text_config import read_metrics_path  # noqa: PLC0415
         from model_server.tls import read_credentials  # noqa: PLC0415
 
@@ -68,7 +69,8 @@ def _run(flags: Flags, stop: threading.Event, hurry: threading.Event) -> int:
         metrics_path = read_metrics_path(flags.monitoring_config_file) if flags.monitoring_config_file else None
     except FlagError as error:
         return _refuse(error)
-    from model_server.server import StartError, serve  # noqa: PLC0415  - imports TensorFlow, after the flags are known
+    leave_out_python()
+    from model_server.server import StartError, serve  # noqa: PLC0415  - loads TensorFlow, after the flags are known
 
     try:
         cut_off_count = serve(flags, stop, hurry, credentials=credentials, metrics_path=metrics_path)

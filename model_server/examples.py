@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import types_pb2
@@ -13,6 +12,7 @@ from tensorflow_serving.apis import input_pb2
 
 from model_server.errors import invalid_argument
 from model_server.servable import Servable, ServableSignature
+from model_server.tensorflow_c import data_type
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -80,7 +80,5 @@ def shape_text(array: NDArray[Any]) -> str:
 
 def data_type_text(array: NDArray[Any]) -> str:
     """Names an array's data type as TensorFlow's messages do; an array of objects holds strings."""
-    if array.dtype.kind == "O":
-        return "DT_STRING"
-    text: str = types_pb2.DataType.Name(tf.as_dtype(array.dtype).as_datatype_enum)
+    text: str = types_pb2.DataType.Name(data_type(array.dtype))
     return text

@@ -17,9 +17,10 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.framework import types_pb2
+
+from model_server.tensorflow_package import folder
 
 _STRING_BYTES = 24
 _LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_cc.2.dylib")
@@ -41,6 +42,15 @@ _NUMPY_TYPES: dict[int, np.dtype[Any]] = {
     types_pb2.DT_COMPLEX128: np.dtype(np.complex128),
 }
 _NUMBERS = {dtype: number for number, dtype in _NUMPY_TYPES.items()}
+
+
+def data_type(dtype: np.dtype[Any]) -> int:
+    """TensorFlow's number of a data type; an array of objects holds strings.
+
+    Raises:
+        KeyError: TensorFlow has none like it here.
+    """
+    return types_pb2.DT_STRING if dtype.kind == "O" else _NUMBERS[dtype]
 
 
 class TensorFlowError(Exception):
@@ -80,8 +90,8 @@ def _let_go(_data: int, _length: int, token: int) -> None:
 
 
 def _library() -> Any:
-    folder = Path(tf.__file__).parent
-    library = ctypes.CDLL(str(next(folder / name for name in _LIBRARIES if (folder / name).exists())))
+    where = folder()
+    library = ctypes.CDLL(str(next(where / name for name in _LIBRARIES if (where / name).exists())))
     for name, result, arguments in (
         ("TF_NewStatus", c_void_p, ()),
         ("TF_DeleteStatus", None, (c_void_p,)),

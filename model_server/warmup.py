@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 
 import grpc
-import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -14,6 +13,7 @@ from model_server.classify import run_classify
 from model_server.errors import ServingError, invalid_argument
 from model_server.multi_inference import run_multi_inference
 from model_server.predict import run_predict
+from model_server.record_file import DamagedRecord, read_records
 from model_server.regress import run_regress
 from model_server.servable import Servable
 
@@ -40,16 +40,16 @@ def warm_up(servable: Servable, iterations: int = 1) -> int:
     if not path.exists():
         return 0
     record_count = 0
-    records = iter(tf.compat.v1.io.tf_record_iterator(str(path)))
+    records = read_records(path)
     while True:
         try:
             record = next(records)
         except StopIteration:
             break
-        except tf.errors.DataLossError as error:
+        except DamagedRecord as error:
             raise ServingError(
                 grpc.StatusCode.DATA_LOSS,
-                f"{error.message}. Please verify your warmup data is in TFRecord format.",
+                f"{error}. Please verify your warmup data is in TFRecord format.",
             ) from None
         log = _parse(record, path)
         for _ in range(max(1, iterations)):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from retrieval_service.engine.engine import RetrievalEngine
 from retrieval_service.engine.golden import golden_answers, write_golden
+from tests.once import made_once_in, shared_root
 from twostage.bundle.arrays import write_array
 from twostage.bundle.histories import write_histories
 from twostage.bundle.id_table import IdTable
@@ -305,8 +306,13 @@ def _models_folder() -> Path:
 
 @functools.cache
 def _tiny_models(dimension: int) -> Path:
-    folder = _models_folder() / str(dimension)
-    folder.mkdir()
+    return made_once_in(
+        shared_root() or _models_folder(), f"tiny-models-{dimension}", functools.partial(_make_models, dimension)
+    )
+
+
+def _make_models(dimension: int, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
     # A process of its own: the tests must not hold TensorFlow, which the services under test never import.
     program = Path(__file__).with_name("tiny_models.py")
     subprocess.run(
@@ -315,4 +321,3 @@ def _tiny_models(dimension: int) -> Path:
         capture_output=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
     )
-    return folder

@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 # Read when gRPC is loaded: its fork handlers now and then abort a child that a test starts.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
+import hypothesis
 import pytest
 import structlog
+
+from tests.once import share
+from tests.scheduling import FolderScheduling, in_order, runs_side_by_side
+
+
+# What libraries set when they are imported or first used.
+_LIBRARIES_SET = ("TF_", "TF2_", "TPU_", "KERAS_", "CUDA_", "KMP_", "OMP_", "GRPC_", "MPL", "ENABLE_", "XLA_")
+
+# An example's time says how busy the machine is.
+hypothesis.settings.register_profile("any-machine", deadline=None)
+hypothesis.settings.load_profile("any-machine")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> None:
+    share(tmp_path_factory)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -22,6 +43,36 @@ def _logging_as_ever() -> Iterator[None]:
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _process_as_ever() -> Iterator[None]:
+    """Names a file that leaves this process otherwise than it was, for the files after it."""
+    before = _state_of_process()
+    yield
+    after = _state_of_process()
+    assert after == before, {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+
+
+def _state_of_process() -> dict[str, Any]:
+    return {
+        "folder": Path.cwd(),
+        "switch interval": sys.getswitchinterval(),
+        "signals": {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)},
+        "environment": {
+            name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", *_LIBRARIES_SET))
+        },
+    }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FolderScheduling | None:
+    return FolderScheduling(config, log) if config.option.dist == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if runs_side_by_side():
+        items[:] = [items[position] for position in in_order([item.nodeid for item in items])]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

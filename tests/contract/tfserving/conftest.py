@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.tfserving.caller import Caller
 from tests.contract.tfserving.server_process import CommandLauncher, Launcher, PreloadedLauncher, running
+from tests.once import made_once
 
 _HERE = Path(__file__).parent
 _FLAGS = ("--allow_version_labels_for_unavailable_models=true",)
@@ -19,10 +20,12 @@ _FLAGS = ("--allow_version_labels_for_unavailable_models=true",)
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the suite's models."""
-    root = tmp_path_factory.mktemp("tfserving-models")
-    # In a process of its own: TensorFlow would stay in this one.
-    subprocess.run([sys.executable, str(_HERE / "export_models.py"), str(root)], check=True, capture_output=True)
-    return root
+
+    def export(root: Path) -> None:
+        # In a process of its own: TensorFlow would stay in this one.
+        subprocess.run([sys.executable, str(_HERE / "export_models.py"), str(root)], check=True, capture_output=True)
+
+    return made_once(tmp_path_factory, "tfserving-models", export)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Starts embedded model servers from a process that holds TensorFlow already, which saves seconds for each.
+"""Starts embedded model servers from a process that holds TensorFlow's library already, which saves time for each.
 
 Each line of standard input is a JSON object with the server's ``arguments``, and the files for its output (``log``)
 and, when it has ended, its exit code (``exit``); the answer is a line with its process id. Servers end with this
@@ -14,13 +14,15 @@ import signal
 import sys
 from pathlib import Path
 
-# What the server itself would set before it imports TensorFlow.
+# What the server itself would set before it loads TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+from model_server.tensorflow_package import leave_out_python
 from twostage.rpc.environment import prefer_grpc_polling
 
 prefer_grpc_polling()
+leave_out_python()
 
 import model_server.server  # noqa: E402, F401  - only to have it in memory
 from model_server.__main__ import main  # noqa: E402

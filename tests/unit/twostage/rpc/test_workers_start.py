@@ -56,7 +56,8 @@ def test_a_signal_ends_workers_that_still_load() -> None:
         child.send_signal(signal.SIGTERM)
         code, out, _ = ended(child)
     assert (code, out) == (0, [])
-    assert time.monotonic() - start < 5
+    # Not the minute that loading takes.
+    assert time.monotonic() - start < 30
 
 
 @pytest.mark.parametrize(
