@@ -20,7 +20,6 @@ import structlog
 from tests.once import share
 from tests.scheduling import FolderScheduling, in_order, runs_side_by_side
 
-
 # What libraries set when they are imported or first used.
 _LIBRARIES_SET = ("TF_", "TF2_", "TPU_", "KERAS_", "CUDA_", "KMP_", "OMP_", "GRPC_", "MPL", "ENABLE_", "XLA_")
 
@@ -47,22 +46,21 @@ def _logging_as_ever() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _process_as_ever() -> Iterator[None]:
-    """Names a file that leaves this process otherwise than it was, for the files after it."""
-    before = _state_of_process()
+    """What a file's tests leave behind in this process is undone for the files after it."""
+    folder, interval, environment = Path.cwd(), sys.getswitchinterval(), dict(os.environ)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
-    after = _state_of_process()
-    assert after == before, {name: (before[name], after[name]) for name in before if before[name] != after[name]}
-
-
-def _state_of_process() -> dict[str, Any]:
-    return {
-        "folder": Path.cwd(),
-        "switch interval": sys.getswitchinterval(),
-        "signals": {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)},
-        "environment": {
-            name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", *_LIBRARIES_SET))
-        },
-    }
+    os.chdir(folder)
+    sys.setswitchinterval(interval)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    for name in os.environ.keys() | environment.keys():
+        if name.startswith(("PYTEST_", *_LIBRARIES_SET)):
+            continue
+        if name in environment:
+            os.environ[name] = environment[name]
+        else:
+            del os.environ[name]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -69,4 +69,4 @@ def test_text_that_is_no_query_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["time() - max by (namespace) (up)", "2 * (time() - 5) - max by (namespace) (up) > 3"])
 def test_a_number_beside_series_takes_none_of_their_labels(text: str) -> None:
-    assert result_labels(text, {"up": frozenset({"namespace", "pod"})}) == {"namespace"}
+    assert result_labels(text, {"up": frozenset({"namespace", "pod"})}) == frozenset({"namespace"})

@@ -37,7 +37,7 @@ def test_what_it_cannot_start_from_is_told_in_one_line(servers: Servers, tmp_pat
         [sys.executable, "-m", "gateway", *arguments, "--metrics-port", "0"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     complaints = [line for line in ended.stderr.splitlines() if line.startswith("gateway: error: ")]
