@@ -57,5 +57,5 @@ print(json.dumps([spent, sorted(name for name in sys.modules if name.startswith(
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     seconds, loaded = json.loads(ran.stdout)
     assert loaded == []
-    # 15 to 25 ms on an idle machine; beyond what gRPC and numpy take anyway.
-    assert seconds < 0.06
+    # 15 to 25 ms on an idle machine, beyond what gRPC and numpy take anyway; TensorFlow takes two seconds and more.
+    assert seconds < 0.4
