@@ -20,6 +20,7 @@ from tests.integration.cluster.namespaces import why_not
 from tests.integration.cluster.pods import PORTS, Cluster, cluster, until
 from twostage.bundle.histories import known_people
 from twostage.bundle.store import Store
+from twostage.terminal import make_console
 
 _REPLICA_COUNT = 2
 _SETTLING_SECONDS = 3.0
@@ -65,7 +66,7 @@ def main(store_path: Path, rate: float, seconds: float, deadline_seconds: float)
         histories.write_text(json.dumps([person.item_ids[-20:] for person in people]), encoding="utf-8")
         with load(pods, rate, histories=histories, deadline_seconds=deadline_seconds) as running:
             spans = _change(pods, running, seconds)
-    _print(Console(), running, spans)
+    _print(make_console(), running, spans)
 
 
 def _change(pods: Cluster, running: Load, seconds: float) -> list[_Span]:
