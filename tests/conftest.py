@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -15,8 +14,8 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import hypothesis
 import pytest
-import structlog
 
+from tests.logging_state import logging_restored
 from tests.once import share
 from tests.scheduling import FolderScheduling, in_order, runs_side_by_side
 
@@ -36,12 +35,8 @@ def _shared(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def _logging_as_ever() -> Iterator[None]:
     """A service that a file's tests built in this process set the level and the stream for all files after it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with logging_restored():
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

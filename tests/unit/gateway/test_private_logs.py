@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway.server import build
 from gateway.settings import GatewaySettings
+from tests.logging_state import logging_restored
 from tests.unit.gateway.access.tokens import jwk_set, token_of_now
 from tests.unit.gateway.catalogue import publish_items
 from twostage.client import CallFailed, Client, new_event
@@ -48,13 +48,10 @@ class Written:
 def written(
     request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> Iterator[Written]:
-    root = logging.getLogger()
-    handlers = list(root.handlers)
     stream = io.StringIO()
-    configure_logging("gateway", level="DEBUG", log_format=getattr(request, "param", "json"), stream=stream)
-    yield Written(stream, capfd, caplog)
-    root.handlers[:] = handlers
-    structlog.reset_defaults()
+    with logging_restored():
+        configure_logging("gateway", level="DEBUG", log_format=getattr(request, "param", "json"), stream=stream)
+        yield Written(stream, capfd, caplog)
 
 
 def serve(folder: Path, written: Written) -> ServiceServer:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import grpc
 import pytest
-import structlog
 from prometheus_client import CollectorRegistry
 
 from gateway.__main__ import main
 from gateway.server import build
 from gateway.settings import GatewaySettings
 from gateway.users.store import UserStoreUnavailable
+from tests.logging_state import logging_restored
 from tests.unit.gateway.catalogue import publish_items
 from twostage.bundle.errors import BundleCorrupt, BundleError, GenerationMissing, StoreMissing
 from twostage.bundle.store import Store
@@ -28,8 +28,8 @@ NOWHERE = "127.0.0.1:1"
 @pytest.fixture(autouse=True)
 def _logging_as_ever() -> Iterator[None]:
     """A service that was started logs to where standard error was then, which is closed now."""
-    yield
-    structlog.reset_defaults()
+    with logging_restored():
+        yield
 
 
 def settings(folder: Path, **changed: object) -> GatewaySettings:

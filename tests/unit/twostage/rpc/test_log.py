@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
+from tests.logging_state import logging_restored
 from twostage.rpc.log import configure_logging
 
 
@@ -18,12 +18,8 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with logging_restored():
+        yield
 
 
 def test_a_pipe_gets_one_json_object_a_line() -> None:

@@ -17,9 +17,9 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import CapturingLogger
 
 from tests.collector import Collector, SeenSpan, collecting
+from tests.unit.twostage.rpc.calling import ask, make
 from tests.unit.twostage.rpc.echo import connected, echo_server, say_stub
 from tests.unit.twostage.rpc.scripted import scripted
-from tests.unit.twostage.rpc.test_calls import ask, make
 from twostage.rpc.tracing import current
 from twostage.rpc.tracing.caller import trace_of_caller
 from twostage.rpc.tracing.current import call_span, method_of
