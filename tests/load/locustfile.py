@@ -74,6 +74,12 @@ TIMEOUT_SECONDS = float(os.environ.get("TWOSTAGE_LOAD_TIMEOUT_MS", "1000")) / 10
 _PAUSE = os.environ.get("TWOSTAGE_LOAD_PAUSE_SECONDS")
 
 
+def _weight(kind: Kind) -> int:
+    """Locust counts people in whole numbers; a share of a thousandth still is somebody."""
+    total = sum(MIX.shares.values())
+    return max(round(MIX.shares[kind] / total * 1000), 1) if kind in MIX.shares else 0
+
+
 class Person(User):
     """Somebody who asks, looks for a while, and asks again; all of them share one channel."""
 
@@ -82,6 +88,10 @@ class Person(User):
     # 0 leaves no pause: each asks as soon as it was answered.
     wait_time = constant(float(_PAUSE)) if _PAUSE else between(0.5, 1.5)
     _sender: Sender | None = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.weight = _weight(cls.kind)
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -125,52 +135,40 @@ class Failed(Exception):
     """A request that was not answered, or not as it must be; its text is the reason."""
 
 
-def _weight(kind: Kind) -> int:
-    """Locust counts people in whole numbers; a share of a thousandth still is somebody."""
-    total = sum(MIX.shares.values())
-    return max(round(MIX.shares[kind] / total * 1000), 1) if kind in MIX.shares else 0
-
-
 class RecentPerson(Person):
     """Somebody with a stored history."""
 
     kind = "known"
-    weight = _weight("known")
 
 
 class ColdPerson(Person):
     """Somebody new each time."""
 
     kind = "cold"
-    weight = _weight("cold")
 
 
 class FilteringPerson(Person):
     """Somebody who wants items of one kind only."""
 
     kind = "filters"
-    weight = _weight("filters")
 
 
 class VisitingPerson(Person):
     """Somebody whose history comes with the request."""
 
     kind = "histories"
-    weight = _weight("histories")
 
 
 class ActingPerson(Person):
     """Somebody who does something, which changes what is recommended next."""
 
     kind = "events"
-    weight = _weight("events")
 
 
 class ComparingPerson(Person):
     """Somebody who looks for items like one."""
 
     kind = "similar"
-    weight = _weight("similar")
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]

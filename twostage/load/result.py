@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from twostage.load.histogram import LatencyHistogram
 
@@ -226,11 +223,6 @@ class LoadResult:
         A request that failed or was refused was never answered: where more than the rest of them did, it is infinite.
         """
         return self.tally(answered=True).histogram.percentile_of(share, self.due_count)
-
-    def percentiles(self, rung: str, shares: Sequence[float]) -> NDArray[np.float64]:
-        """Percentiles (0..100) of one rung's latencies, in seconds, to three digits."""
-        histogram = self.tally(name=rung, answered=True).histogram
-        return np.array([histogram.percentile(share) for share in shares])
 
     def timeline(self) -> Iterator[tuple[Slot, Tally]]:
         """All slots, in the order of their intervals."""

@@ -6,7 +6,6 @@ import csv
 import re
 import threading
 from collections.abc import Iterator
-from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import grpc
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.unit.twostage.load.served import served
 from twostage.commands.load import load
 from twostage.v1 import gateway_pb2, gateway_pb2_grpc
 
@@ -43,12 +43,8 @@ def servicer() -> Servicer:
 
 @pytest.fixture
 def address(servicer: Servicer) -> Iterator[str]:
-    server = grpc.server(futures.ThreadPoolExecutor(8))
-    gateway_pb2_grpc.add_RecommendationServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(None).wait()
+    with served(servicer) as address:
+        yield address
 
 
 def run(*arguments: str) -> Result:

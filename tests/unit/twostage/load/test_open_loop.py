@@ -10,6 +10,7 @@ from concurrent import futures
 import grpc
 import pytest
 
+from tests.unit.twostage.load.served import served
 from twostage.gateway_access import GatewayAccess
 from twostage.load.open_loop import run_load
 from twostage.load.processes import generators
@@ -70,12 +71,8 @@ def channel(address: str) -> Iterator[grpc.Channel]:
 
 @pytest.fixture
 def address(servicer: StallingServicer) -> Iterator[str]:
-    server = grpc.server(futures.ThreadPoolExecutor(8))
-    gateway_pb2_grpc.add_RecommendationServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(None).wait()
+    with served(servicer) as address:
+        yield address
 
 
 def test_a_stall_shows_in_every_request_that_was_due_meanwhile(channel: grpc.Channel) -> None:
