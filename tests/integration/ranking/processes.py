@@ -109,13 +109,16 @@ class RankingProcess:
 
     def status(self) -> common_pb2.ServiceStatus:
         stub = ranking_pb2_grpc.RankingServiceStub(self.channel)
-        response = stub.GetStatus(ranking_pb2.RankingServiceGetStatusRequest(), timeout=5, wait_for_ready=True)
+        # It may still be starting.
+        response = stub.GetStatus(
+            ranking_pb2.RankingServiceGetStatusRequest(), timeout=START_SECONDS, wait_for_ready=True
+        )
         status: common_pb2.ServiceStatus = response.status
         return status
 
     def health(self) -> int:
         stub: Any = health_pb2_grpc.HealthStub(self.channel)
-        return int(stub.Check(health_pb2.HealthCheckRequest(), timeout=5, wait_for_ready=True).status)
+        return int(stub.Check(health_pb2.HealthCheckRequest(), timeout=START_SECONDS, wait_for_ready=True).status)
 
     def failed_start(self) -> str:
         """Waits for a start that fails and gives the lines of standard error that are no log."""

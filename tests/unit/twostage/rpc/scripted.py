@@ -75,4 +75,13 @@ def scripted(*names: str, **more: Any) -> Iterator[tuple[list[Scripted], Replica
     with ExitStack() as stack:
         addresses = [stack.enter_context(server.serving()).address for server in servers]
         replicas = stack.enter_context(Replicas(",".join(addresses), say_stub, **{"service_config": "{}", **more}))
+        _connect(replicas)
+        for server in servers:
+            server.asked_count = 0
         yield servers, replicas
+
+
+def _connect(replicas: Replicas[Any]) -> None:
+    """Waits until every connection stands: on a busy machine a call may be given up before it is sent."""
+    for replica in replicas.connections():
+        replica.stub(StringValue(), timeout=60, wait_for_ready=True)
