@@ -44,7 +44,7 @@ def verify_file(path: Path, expected: FileEntry, meter: Meter | None = None) -> 
         if size != expected.byte_count:
             raise BundleCorrupt(path, f"{expected.byte_count} bytes", f"{size} bytes")
         digest = hashlib.sha256()
-        # One buffer for the whole file: blocks of their own were as much work for the kernel, in fresh pages, as the sum.
+        # One buffer for the whole file: for blocks of their own the kernel did as much work as the sum.
         block = memoryview(bytearray(min(_BLOCK_BYTES, max(size, 1))))
         with path.open("rb", buffering=0) as file:
             while count := file.readinto(block):
