@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,12 @@ def kill_when(process: subprocess.Popen[str], condition: Callable[[], bool]) -> 
 
 
 def part_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*.part-*") if path.exists())
+    byte_count = 0
+    for path in folder.rglob("*.part-*"):
+        # It may be whole, and have its own name, by now.
+        with suppress(FileNotFoundError):
+            byte_count += path.stat().st_size
+    return byte_count
 
 
 def test_what_one_machine_publishes_another_serves(author: RemoteStore, reader: RemoteStore) -> None:

@@ -51,10 +51,14 @@ def _count(caller: Caller, n: int, model: str = "slow", timeout_seconds: float =
 
 
 def _steps_per_second(caller: Caller) -> float:
+    """The most that it ever makes: what is to last for some seconds must not end sooner when others leave the cores."""
     _count(caller, 100)
-    begin = time.monotonic()
-    assert _count(caller, 500)[0] == "OK"
-    return 500 / (time.monotonic() - begin)
+    shortest = float("inf")
+    for _ in range(5):
+        begin = time.monotonic()
+        assert _count(caller, 500)[0] == "OK"
+        shortest = min(shortest, time.monotonic() - begin)
+    return 500 / shortest
 
 
 @contextmanager
