@@ -7,6 +7,7 @@ PACKAGES := twostage gateway retrieval_service ranking_service model_server trai
 STAMP := $(VENV)/.installed
 DATA ?=
 STORE ?= demo-store
+ALONE := tests/chaos/test_ladder.py tests/chaos/test_replicas.py
 
 # TensorFlow's own start-up notes are not what a person asked for.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -30,11 +31,11 @@ $(STAMP): pyproject.toml scripts/find-python
 demo: setup  ## Train quickly, serve and recommend: DATA=dir for data of your own, STORE=dir to keep the result
 	@$(BIN)/twostage demo --store '$(STORE)' $(if $(DATA),--data '$(DATA)')
 
-# Three processes keep two cores busy: many tests wait for servers to start. A file's tests stay together. Those that break
-# things under load come after the others, alone: beside them answers would be late for want of a core.
+# Three processes keep two cores busy: many tests wait for servers to start. A file's tests stay together. Those that hold
+# answers to their rungs come after the others, alone: beside them answers would be late for want of a core.
 test: setup  ## Run the tests
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --ignore tests/chaos; others=$$?; \
-	$(BIN)/python -m pytest tests/chaos && exit $$others
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ALONE:%=--ignore %); others=$$?; \
+	$(BIN)/python -m pytest $(ALONE) && exit $$others
 
 check: setup lint types imports proto-check k8s  ## Lint, strict types, import rules, contracts, manifests
 

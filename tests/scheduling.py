@@ -21,7 +21,7 @@ TOGETHER = (
     "tests/integration/gateway",
     "tests/integration/ranking",
 )
-EARLY = ("tests/e2e/", "tests/integration/", "tests/load/", "tests/unit/training/")
+EARLY = ("tests/e2e/", "tests/chaos/", "tests/integration/", "tests/load/", "tests/unit/training/")
 
 
 def scope_of(node_id: str) -> str:
