@@ -47,7 +47,7 @@ _TRIM = (
     "DELETE FROM events WHERE user_number = :user AND "
     "sequence <= (SELECT MAX(sequence) FROM events WHERE user_number = :user) - :kept"
 )
-_KEEP = "UPDATE users SET expires_seconds = :expires WHERE user_number = :user AND expires_seconds IS NOT :expires"
+_EXPIRE = "UPDATE users SET expires_seconds = :expires WHERE user_number = :user AND expires_seconds IS NOT :expires"
 
 
 class SqliteUserStore:
@@ -132,7 +132,7 @@ class SqliteUserStore:
             expires = None if self._ttl_seconds is None else now + self._ttl_seconds
             for user in changed:
                 connection.execute(_TRIM, {"user": user, "kept": MAX_KEPT_EVENT_COUNT})
-                connection.execute(_KEEP, {"user": user, "expires": expires})
+                connection.execute(_EXPIRE, {"user": user, "expires": expires})
         return new_count
 
     def describe(self, user_id: str, max_event_count: int) -> UserRecord | None:

@@ -20,8 +20,6 @@ from twostage.bundle.store import Store
 from twostage.v1 import common_pb2, retrieval_pb2, retrieval_pb2_grpc
 
 Request = retrieval_pb2.RetrieveRequest
-
-
 SimilarRequest = retrieval_pb2.RetrievalServiceSimilarItemsRequest
 
 
